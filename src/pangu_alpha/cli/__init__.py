@@ -1,0 +1,1 @@
+"""The `pangu` command, one file a verb."""

@@ -1,0 +1,68 @@
+"""Entry point of `pangu`: picks the verb's module, imports only that one, and turns our errors into messages.
+
+A verb's module has `add_arguments(parser)` and `run(arguments)`. MindSpore is imported inside `run`, by the verbs that
+need it, so that the others start at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from pangu_alpha import __version__
+from pangu_alpha.errors import PanguError
+
+VERBS = {
+    "config": "show and list recipes",
+    "tokenizer": "train, use and inspect tokenizers",
+    "data": "split, pack and inspect text and token files",
+    "train": "train a network",
+    "generate": "continue prompts with a trained network",
+    "evaluate": "measure a trained network",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0, 2 for a wrong input, 1 for a failed run, 130 when interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _build_parser(words).parse_args(words)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except PanguError as error:
+        print(f"pangu: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader (`| head`) is gone; keep the interpreter from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("pangu: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pangu",
+        description="PanGu-α from Chinese text to a trained network.",
+        epilog="examples:\n  pangu config show 2b6\n  pangu train configs/tiny_cpu.yaml train.steps=200\n  pangu VERB --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pangu {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for verb, summary in VERBS.items():
+        child = verbs.add_parser(verb, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if verb == chosen:
+            module = importlib.import_module(f"pangu_alpha.cli.{verb}")
+            module.add_arguments(child)
+            child.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

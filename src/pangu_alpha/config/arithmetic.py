@@ -1,0 +1,36 @@
+"""What a recipe's numbers imply: parameters, tokens, operations. All exact integers, no estimates."""
+
+from __future__ import annotations
+
+from pangu_alpha.config.schema import ModelConfig, RunConfig
+
+
+def num_parameters(model: ModelConfig) -> int:
+    """L(12d² + 13d) + V·d + 2·S·d + 2d: layers, word table, position and top-query tables, final LayerNorm.
+
+    Exactly the number printed by users of the released 2.6B checkpoint (2,625,295,360).
+    """
+    d = model.hidden_size
+    return (
+        model.num_layers * (12 * d * d + 13 * d) + model.vocab_size * d + 2 * model.seq_length * d + 2 * d
+    )
+
+
+def forward_flops_per_token(model: ModelConfig) -> int:
+    """Floating-point operations of the matrix products for one token, forward only; attention counted full, not causal.
+
+    A layer has 12d² weights (2 operations each) and two products of S×d with the attention weights; the head has V·d.
+    """
+    d = model.hidden_size
+    layer = 2 * 12 * d * d + 2 * 2 * model.seq_length * d
+    return model.num_layers * layer + 2 * model.vocab_size * d
+
+
+def model_flops_per_token(model: ModelConfig) -> int:
+    """Operations of a training step for one token: forward, and twice that for backward. Recomputation is not counted."""
+    return 3 * forward_flops_per_token(model)
+
+
+def tokens_per_step(config: RunConfig) -> int:
+    """Target positions of one optimizer step over all devices."""
+    return config.train.batch_size * config.model.seq_length

@@ -1,0 +1,135 @@
+"""Reading a recipe: YAML file or name, then dotted overrides, then validation with errors that help.
+
+A recipe is looked for as a path, then by name in `configs/` of this project.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pangu_alpha.config.presets import MODEL_PRESETS
+from pangu_alpha.config.schema import RunConfig
+from pangu_alpha.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+RECIPES = next(
+    (folder for folder in (_PACKAGE / "configs", _PACKAGE.parent.parent / "configs") if folder.is_dir()), Path("configs")
+)
+"""The shipped recipes: inside an installed wheel, or beside `src/` in a checkout."""
+
+
+def list_recipes() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The settings of `recipe` (a YAML file or the name of a shipped one) with `overrides` like `train.steps=200`.
+
+    Raises:
+        ConfigError: no such recipe, no valid YAML, an unknown key, a wrong value, or values that contradict each other.
+    """
+    path = _find_recipe(recipe)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold settings like `train: {{steps: 200}}`, but it holds {type(values).__name__}")
+    return build_config(values, overrides, source=str(path))
+
+
+def build_config(values: dict[str, Any], overrides: Sequence[str] = (), source: str = "settings") -> RunConfig:
+    """Validate nested `values`, after applying `overrides` to them.
+
+    Raises:
+        ConfigError: as in `load_config`; messages begin with `source`.
+    """
+    for override in overrides:
+        _apply_override(values, override)
+    _expand_model_preset(values, source)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
+        raise ConfigError(f"{source}:\n{problems}") from error
+
+
+def _find_recipe(recipe: str | Path) -> Path:
+    for path in (Path(recipe), RECIPES / f"{recipe}.yaml"):
+        if path.is_file():
+            return path
+    raise ConfigError(f"no recipe {str(recipe)!r}: {_did_you_mean(str(recipe), list_recipes())}")
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r} is not of the form section.key=value, for example train.steps=200")
+    *sections, last = key.split(".")
+    for section in sections:
+        child = values.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override {override!r}: {section!r} is a value, not a section")
+        values = child
+    try:
+        values[last] = _number_or_same(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML: {error}") from error
+
+
+def _number_or_same(value: Any) -> Any:
+    # YAML 1.1 reads 1e-4 (without a dot) as a string.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _expand_model_preset(values: dict[str, Any], source: str) -> None:
+    model = values.get("model")
+    if not isinstance(model, dict) or "preset" not in model:
+        return
+    own = dict(model)
+    preset = own.pop("preset")
+    if preset not in MODEL_PRESETS:
+        raise ConfigError(f"{source}: model.preset {preset!r} is unknown: {_did_you_mean(str(preset), MODEL_PRESETS)}")
+    values["model"] = {**MODEL_PRESETS[preset], **own}
+
+
+def _explain(detail: Any) -> str:
+    location = [str(part) for part in detail["loc"]]
+    where = ".".join(location) or "the settings together"
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key {where}: {_did_you_mean(location[-1], _keys_at(location[:-1]))}"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    if detail["type"] == "value_error":
+        return f"{where}: {detail['ctx']['error']}"
+    return f"{where} = {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _keys_at(location: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for part in location:
+        if part.isdigit():  # an index into a tuple of sections
+            continue
+        annotation = model.model_fields[part].annotation
+        for candidate in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+    return [*model.model_fields, *(["preset"] if location == ["model"] else [])]
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(names)}"

@@ -1,0 +1,36 @@
+"""The errors a user can cause or meet. Each message says what is wrong, where, and what to do about it.
+
+The command line prints the message without a traceback. Exit code 2 means that the input was wrong, 1 that the run failed.
+"""
+
+
+class PanguError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 2
+
+
+class ConfigError(PanguError):
+    """A setting is unknown, has a wrong type, or contradicts another one."""
+
+
+class DataError(PanguError):
+    """A text or token file is missing, damaged, empty or of the wrong kind."""
+
+
+class TokenizerError(PanguError):
+    """A tokenizer file is missing or damaged, or is not the one that the data or the model was made with."""
+
+
+class CheckpointError(PanguError):
+    """A checkpoint is missing, damaged, or belongs to another network."""
+
+
+class DeviceError(PanguError):
+    """MindSpore cannot use the chosen device, or lacks a kernel for what was asked of it."""
+
+
+class TrainingError(PanguError):
+    """A run cannot go on: the loss is not finite, or a worker has died."""
+
+    exit_code = 1

@@ -1,0 +1,22 @@
+"""From text to batches: documents, packed token files, blending, and `batch(step)`. No MindSpore here."""
+
+from pangu_alpha.data.batch import Batch
+from pangu_alpha.data.dataset import TrainingData, ValidationData, open_training_data, open_validation_data
+from pangu_alpha.data.documents import count_bytes, read_documents
+from pangu_alpha.data.packing import PackingTokenizer, pack
+from pangu_alpha.data.token_file import TokenFile, TokenFileInfo, open_token_file
+
+__all__ = [
+    "Batch",
+    "PackingTokenizer",
+    "TokenFile",
+    "TokenFileInfo",
+    "TrainingData",
+    "ValidationData",
+    "count_bytes",
+    "open_token_file",
+    "open_training_data",
+    "open_validation_data",
+    "pack",
+    "read_documents",
+]

@@ -1,0 +1,110 @@
+"""Holding out validation text: every n-th document, and long texts cut into pieces when there are too few documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple
+
+from pangu_alpha.data.documents import find_files, read_documents
+from pangu_alpha.errors import DataError
+
+TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+
+_SENTENCE_ENDS = "。！？!?…"
+
+
+class SplitCounts(NamedTuple):
+    """What `split_documents` wrote."""
+
+    num_train: int
+    num_validation: int
+    were_cut: bool
+    """Whether long texts were cut, because there were fewer than 2·n documents."""
+
+
+def split_documents(
+    paths: Iterable[Path],
+    output: Path,
+    validation_fraction: float = 0.05,
+    piece_length: int = 4000,
+    advance: Callable[[float], None] | None = None,
+) -> SplitCounts:
+    """Write the documents of `paths` to `train.jsonl` and, every n-th of them, to `validation.jsonl` in `output`.
+
+    n is 1/validation_fraction, rounded. With fewer than 2·n documents, texts are cut first, see `cut`. The same input
+    always gives the same files; they replace older ones when both are complete. Empty documents are left out.
+
+    Args:
+        paths: text files or directories.
+        output: directory of the two files.
+        validation_fraction: from above 0 to 0.5.
+        piece_length: characters.
+        advance: called with the number of bytes read since the last call.
+
+    Raises:
+        DataError: wrong input (see `read_documents`), a number out of its range, too little text to hold any out.
+    """
+    if not 0 < validation_fraction <= 0.5:
+        raise DataError(f"a validation fraction of {validation_fraction} makes no split: give one above 0, at most 0.5")
+    if piece_length < 1:
+        raise DataError(f"pieces of {piece_length} characters: give 1 or more")
+    files = find_files(paths)
+    targets = [output / TRAIN, output / VALIDATION]
+    if own := [file for file in files if file.resolve() in {target.resolve() for target in targets}]:
+        raise DataError(f"{own[0]}: would be read and replaced at once. Choose another output directory")
+    every = round(1 / validation_fraction)
+    documents: Iterator[str] = (text for text in read_documents(files, advance) if text)
+    head = list(islice(documents, 2 * every))
+    were_cut = len(head) < 2 * every
+    if were_cut:
+        documents, head = chain.from_iterable(cut(text, piece_length) for text in head), []
+    try:
+        num_documents = _write(chain(head, documents), every, targets)
+    except OSError as error:
+        raise DataError(f"{output}: cannot be written: {error.strerror}") from error
+    return SplitCounts(num_documents - num_documents // every, num_documents // every, were_cut)
+
+
+def cut(text: str, piece_length: int) -> Iterator[str]:
+    """Cut `text` into pieces of `piece_length` to 2·`piece_length` characters, which joined are the text again.
+
+    A piece ends after the first line end in that range, else after the first sentence end, else at its limit. The last
+    piece is what is left.
+    """
+    start = 0
+    while len(text) - start > 2 * piece_length:
+        window = text[start + piece_length - 1 : start + 2 * piece_length]
+        places = (
+            [window.find("\n")] if "\n" in window else [window.find(end) for end in _SENTENCE_ENDS if end in window]
+        )
+        length = piece_length + (min(places) if places else piece_length)
+        yield text[start : start + length]
+        start += length
+    yield text[start:]
+
+
+def _write(documents: Iterable[str], every: int, targets: list[Path]) -> int:
+    parts = [target.with_name(f"{target.name}.part") for target in targets]
+    targets[0].parent.mkdir(parents=True, exist_ok=True)
+    try:
+        num_documents = 0
+        with ExitStack() as stack:
+            train, validation = (stack.enter_context(part.open("w", encoding="utf-8", newline="\n")) for part in parts)
+            for num_documents, text in enumerate(documents, start=1):
+                file = train if num_documents % every else validation
+                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+        if num_documents < every:
+            raise DataError(
+                f"only {num_documents} documents or pieces of text, too few to hold out every {every}th: "
+                f"give more text, a larger validation fraction or a smaller piece length"
+            )
+        for part, target in zip(parts, targets, strict=True):
+            part.replace(target)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return num_documents

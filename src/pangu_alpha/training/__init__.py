@@ -1,0 +1,1 @@
+"""The training step, the loop, and what hangs on it."""

@@ -1,0 +1,26 @@
+"""What is hung on the training loop, one file a callback."""
+
+from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints, checkpoint_root
+from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
+from pangu_alpha.training.callbacks.plot import PlotLoss
+from pangu_alpha.training.callbacks.progress import ShowProgress
+from pangu_alpha.training.callbacks.spikes import ReportSpikes
+from pangu_alpha.training.callbacks.tensorboard import WriteTensorBoard
+from pangu_alpha.training.callbacks.validation import Validate
+
+
+def default_callbacks() -> list[Callback]:
+    """Those of `pangu train`, in the order that they rely on: pictures after the numbers, the checkpoint last."""
+    return [
+        WriteMetrics(),
+        ReportSpikes(),
+        Validate(),
+        WriteTensorBoard(),
+        PlotLoss(),
+        SaveCheckpoints(),
+        ShowProgress(),
+    ]
+
+
+__all__ = ["Callback", "checkpoint_root", "default_callbacks"]

@@ -1,0 +1,41 @@
+"""Saves the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pangu_alpha.checkpoint import prune_checkpoints, save_checkpoint
+from pangu_alpha.config import RunConfig
+from pangu_alpha.console import say
+from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.metrics import StepMetrics
+
+if TYPE_CHECKING:
+    from pangu_alpha.training.trainer import Trainer
+
+
+def checkpoint_root(config: RunConfig) -> Path:
+    """Where the checkpoints of a run are."""
+    return config.output / "checkpoints"
+
+
+class SaveCheckpoints(Callback):
+    """Every `train.checkpoint_every` steps and at the end; the newest `train.keep_checkpoints` are kept."""
+
+    def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        """Save when it is time."""
+        if metrics.step % trainer.config.train.checkpoint_every == 0:
+            self._save(trainer)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Save the last step, also when a signal made it the last."""
+        self._save(trainer)
+        if trainer.is_main:
+            say(f"checkpoint of step {trainer.progress.step} in {checkpoint_root(trainer.config)}")
+
+    def _save(self, trainer: Trainer) -> None:
+        if trainer.is_main:
+            root = checkpoint_root(trainer.config)
+            save_checkpoint(root, trainer.progress.step, trainer.tensors(), trainer.state())
+            prune_checkpoints(root, trainer.config.train.keep_checkpoints)

@@ -1,0 +1,60 @@
+"""metrics.jsonl: one line a step, one a validation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.metrics import StepMetrics
+
+if TYPE_CHECKING:
+    from pangu_alpha.training.trainer import Trainer
+
+FILE_NAME = "metrics.jsonl"
+
+
+class WriteMetrics(Callback):
+    """Appends every step to metrics.jsonl in the run's directory.
+
+    A run that goes on from a checkpoint first drops the lines of later steps: it will do those steps again.
+    """
+
+    _file: IO[str]
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the file."""
+        if trainer.is_main:
+            path = trainer.config.output / FILE_NAME
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drop_after(path, trainer.progress.step)
+            self._file = path.open("a", encoding="utf-8")
+
+    def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        """Write the step's line."""
+        if trainer.is_main:
+            self._file.write(json.dumps(asdict(metrics)) + "\n")
+            self._file.flush()
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        if trainer.is_main:
+            self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of metrics.jsonl; a half-written last line is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Remove the records of steps after `step` from `path`."""
+    kept = [record for record in read_metrics(path) if record["step"] <= step]
+    aside = path.with_suffix(".tmp")
+    aside.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    aside.replace(path)

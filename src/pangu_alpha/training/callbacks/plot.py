@@ -1,0 +1,61 @@
+"""loss.png."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.callbacks.metrics_file import FILE_NAME, read_metrics
+from pangu_alpha.training.callbacks.validation import read_validations
+from pangu_alpha.training.metrics import StepMetrics
+
+if TYPE_CHECKING:
+    from pangu_alpha.training.trainer import Trainer
+
+
+class PlotLoss(Callback):
+    """Draws loss.png in the run's directory after each validation and at the end. It comes after `Validate`."""
+
+    def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        """Draw when there is a new validation."""
+        if trainer.is_main and metrics.step % trainer.config.train.validate_every == 0:
+            plot_run(trainer.config.output)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Draw the whole run."""
+        if trainer.is_main:
+            plot_run(trainer.config.output)
+
+
+def plot_run(output: Path) -> None:
+    """Draw the training and validation loss and the learning rate of the run in `output` as loss.png."""
+    records = read_metrics(output / FILE_NAME)
+    validations = read_validations(output)
+    figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(8, 6), height_ratios=(3, 1), layout="constrained")
+    steps = [record["step"] for record in records]
+    upper.plot(steps, [record["loss"] for record in records], color="#7fa8d1", linewidth=0.8, label="training")
+    upper.plot(
+        [record["step"] for record in validations],
+        [record["validation_loss"] for record in validations],
+        color="#c1440e", marker="o", markersize=4, label="validation",
+    )  # fmt: skip
+    upper.set_ylabel("loss (nats a token)")
+    upper.grid(alpha=0.3)
+    upper.legend()
+    if validations:
+        last = validations[-1]
+        upper.set_title(f"step {last['step']}: validation loss {last['validation_loss']:.3f}", loc="left", fontsize=10)
+    lower.plot(steps, [record["learning_rate"] for record in records], color="#555555", linewidth=1)
+    lower.set_ylabel("learning rate")
+    lower.set_xlabel("step")
+    lower.grid(alpha=0.3)
+    aside = output / ".loss.png"
+    figure.savefig(aside, dpi=120, format="png")
+    plt.close(figure)
+    aside.replace(output / "loss.png")

@@ -1,0 +1,51 @@
+"""Shows the person watching how the run goes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pangu_alpha.console import duration, progress, say, si
+from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.metrics import StepMetrics
+
+if TYPE_CHECKING:
+    from pangu_alpha.training.trainer import Trainer
+
+
+class ShowProgress(Callback):
+    """A bar for the whole run and a line every `train.log_every` steps."""
+
+    def __init__(self) -> None:
+        self._bar = ExitStack()
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the bar."""
+        if trainer.is_main:
+            steps = trainer.config.train.steps
+            self._advance = self._bar.enter_context(progress("training", steps, "steps"))
+            self._advance(trainer.progress.step)
+
+    def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        """Advance the bar; now and then print a line."""
+        if not trainer.is_main:
+            return
+        self._advance(1)
+        train = trainer.config.train
+        if metrics.step % train.log_every == 0 or metrics.step in (1, train.steps):
+            say(describe(metrics, train.steps))
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the bar."""
+        self._bar.close()
+
+
+def describe(metrics: StepMetrics, num_steps: int) -> str:
+    """One line about a step."""
+    scale = f" | loss scale {metrics.loss_scale:g}" if metrics.loss_scale != 1.0 else ""
+    skipped = " | SKIPPED (overflow)" if metrics.skipped else ""
+    return (
+        f"step {metrics.step}/{num_steps} | loss {metrics.loss:.4f} | lr {metrics.learning_rate:.3g} | "
+        f"grad norm {metrics.grad_norm:.3f} | {si(metrics.tokens_per_second)} tokens/s | {duration(metrics.seconds)} | "
+        f"{si(metrics.model_flops_per_second)}FLOP/s ({metrics.matmul_share:.0%} of matmul rate){scale}{skipped}"
+    )

@@ -1,0 +1,43 @@
+"""TensorBoard events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorboard.summary import Writer
+
+from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.callbacks.validation import read_validations
+from pangu_alpha.training.metrics import StepMetrics
+
+if TYPE_CHECKING:
+    from pangu_alpha.training.trainer import Trainer
+
+_SCALARS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "matmul_share", "loss_scale")
+
+
+class WriteTensorBoard(Callback):
+    """Scalars of every step under tensorboard/ in the run's directory. It comes after `Validate` in the list."""
+
+    _writer: Writer
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open a new event file beside those of earlier starts."""
+        if trainer.is_main:
+            self._writer = Writer(str(trainer.config.output / "tensorboard"))
+
+    def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        """Write the scalars."""
+        if not trainer.is_main:
+            return
+        for name in _SCALARS:
+            self._writer.add_scalar(f"train/{name}", getattr(metrics, name), metrics.step)
+        if metrics.step % trainer.config.train.validate_every == 0:
+            for record in read_validations(trainer.config.output)[-1:]:
+                self._writer.add_scalar("validation/loss", record["validation_loss"], record["step"])
+            self._writer.flush()
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the event file."""
+        if trainer.is_main:
+            self._writer.close()

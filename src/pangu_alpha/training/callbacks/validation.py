@@ -1,0 +1,46 @@
+"""Looks at the validation data now and then."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pangu_alpha.console import say
+from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.callbacks.metrics_file import drop_after, read_metrics
+from pangu_alpha.training.metrics import StepMetrics
+
+if TYPE_CHECKING:
+    from pangu_alpha.training.trainer import Trainer
+
+FILE_NAME = "validation.jsonl"
+
+
+class Validate(Callback):
+    """Every `train.validate_every` steps and after the last one: the loss on all validation data, in validation.jsonl."""
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Forget validations of steps that will be done again."""
+        if trainer.is_main:
+            trainer.config.output.mkdir(parents=True, exist_ok=True)
+            drop_after(trainer.config.output / FILE_NAME, trainer.progress.step)
+
+    def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        """Validate when it is time."""
+        train = trainer.config.train
+        if metrics.step % train.validate_every and metrics.step != train.steps:
+            return
+        loss = trainer.validate()
+        if loss is None or not trainer.is_main:
+            return
+        record = {"step": metrics.step, "validation_loss": loss, "perplexity": math.exp(loss)}
+        with (trainer.config.output / FILE_NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        say(f"step {metrics.step}: validation loss {loss:.4f}, perplexity {math.exp(loss):.2f} a token")
+
+
+def read_validations(output: Path) -> list[dict[str, Any]]:
+    """The records of validation.jsonl in a run's directory."""
+    return read_metrics(output / FILE_NAME)

@@ -1,0 +1,46 @@
+"""The loss of a network on held-out batches."""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn, ops
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.data import ValidationData
+from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
+from pangu_alpha.training.step import batch_tensors
+
+
+class _LossSums(nn.Cell):
+    def __init__(self, loss: PanguAlphaLoss, dp: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.loss = loss
+        self.count = ops.ReduceSum()
+        self.all_reduce = ops.AllReduce() if dp > 1 else None
+
+    def construct(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        loss_sum, count = self.loss(*batch), self.count(batch[4])
+        if self.all_reduce is not None:
+            loss_sum, count = self.all_reduce(loss_sum), self.all_reduce(count)
+        return loss_sum, count
+
+
+class LossEvaluator:
+    """Mean loss over all of `data`, without dropout; the ranks share the rows of each batch."""
+
+    def __init__(self, network: PanguAlpha, data: ValidationData, config: RunConfig, rank: int) -> None:
+        self._data = data
+        rows = data.batch_size // config.parallel.dp
+        self._rows = slice(rank * rows, (rank + 1) * rows)
+        self._network = network
+        self._sums = _LossSums(PanguAlphaLoss(network), config.parallel.dp)
+
+    def mean_loss(self) -> float:
+        """Token-weighted mean, in nats."""
+        self._sums.set_train(False)
+        loss = count = 0.0
+        for index in range(self._data.num_batches):
+            loss_sum, num_tokens = self._sums(*batch_tensors(self._data.batch(index, self._rows)))
+            loss += float(loss_sum)
+            count += float(num_tokens)
+        self._network.set_train()
+        return loss / count

@@ -1,0 +1,32 @@
+"""The dynamic loss scale that keeps float16 gradients in range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pangu_alpha.config import LossScaleConfig
+
+LARGEST = float(2**32)
+"""The scale never grows above the published first value; beyond it only overflows come."""
+
+
+@dataclass
+class LossScaler:
+    """Divides the scale after an overflow, multiplies it after a window of good steps."""
+
+    config: LossScaleConfig
+    scale: float
+    """What the loss is multiplied with before the backward pass."""
+    good_steps: int = 0
+    """Steps without overflow since the scale last changed."""
+
+    def update(self, overflow: bool) -> None:
+        """Take note of a step."""
+        if overflow:
+            self.scale = max(self.scale / self.config.factor, 1.0)
+            self.good_steps = 0
+            return
+        self.good_steps += 1
+        if self.good_steps >= self.config.window:
+            self.scale = min(self.scale * self.config.factor, LARGEST)
+            self.good_steps = 0

@@ -1,0 +1,112 @@
+"""AdamW on clipped gradients: one Cell that turns summed gradients into new parameters.
+
+Both forms of the update run on one fused operator, θ -= lr·(m/(√v + ε) + λθ). The published `AdamWeightDecay` is that
+operator as it is. Loshchilov and Hutter's bias-corrected form is the same with other scalars: with c₁ = 1 - β₁ᵗ and
+c₂ = √(1 - β₂ᵗ), it is lr' = lr·c₂/c₁, ε' = ε·c₂, λ' = λ·c₁/c₂ (multiply out to check).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import mindspore as ms
+from mindspore import ParameterTuple, Tensor, nn, ops
+
+from pangu_alpha.config import OptimizerConfig
+
+_NOT_DECAYED = (".gamma", ".beta", ".bias")
+
+
+@dataclass(frozen=True)
+class UpdateScalars:
+    """The numbers of one optimizer step that change from step to step."""
+
+    learning_rate: float
+    eps: float
+    weight_decay: float
+
+
+def update_scalars(config: OptimizerConfig, learning_rate: float, num_updates: int) -> UpdateScalars:
+    """What the fused operator is given.
+
+    Args:
+        learning_rate: of the schedule.
+        num_updates: updates made before this one; skipped steps do not count.
+    """
+    if config.kind == "adam_weight_decay":
+        return UpdateScalars(learning_rate, config.eps, config.weight_decay)
+    first = 1 - config.beta1 ** (num_updates + 1)
+    second = math.sqrt(1 - config.beta2 ** (num_updates + 1))
+    return UpdateScalars(learning_rate * second / first, config.eps * second, config.weight_decay * first / second)
+
+
+def is_decayed(name: str) -> bool:
+    """Whether weight decay applies: not to LayerNorms and biases."""
+    return not name.endswith(_NOT_DECAYED)
+
+
+class AdamW(nn.Cell):
+    """Scales the gradients, clips them by their global norm and updates the parameters in place."""
+
+    def __init__(self, parameters: list[ms.Parameter], config: OptimizerConfig) -> None:
+        super().__init__(auto_prefix=False)
+        self.parameters = ParameterTuple(parameters)
+        self.first_moments = self.parameters.clone(prefix="adam_m", init="zeros")
+        self.second_moments = self.parameters.clone(prefix="adam_v", init="zeros")
+        self.decayed = tuple(is_decayed(item.name) for item in parameters)
+        self.beta1, self.beta2 = config.beta1, config.beta2
+        self.clip_norm = config.clip_norm
+        self.update = ops.AdamWeightDecay()
+        self.square = ops.Square()
+        self.sum = ops.ReduceSum()
+        self.add_all = ops.AddN()
+        self.sqrt = ops.Sqrt()
+        self.minimum = ops.Minimum()
+        self.multiply = ops.Mul()
+        self.cast = ops.Cast()
+
+    def norm(self, gradients: tuple[Tensor, ...]) -> Tensor:
+        """Global L2 norm, float32 scalar."""
+        squares = ()
+        for gradient in gradients:
+            squares += (self.sum(self.square(self.cast(gradient, ms.float32))),)
+        return self.sqrt(self.add_all(squares))
+
+    def construct(
+        self,
+        gradients: tuple[Tensor, ...],
+        norm: Tensor,
+        factor: Tensor,
+        learning_rate: Tensor,
+        eps: Tensor,
+        weight_decay: Tensor,
+    ) -> Tensor:
+        """Update the parameters with `gradients`·`factor`, clipped. All inputs but `gradients` are float32 scalars.
+
+        Args:
+            gradients: one for each parameter.
+            norm: global norm of `gradients`·`factor`.
+            factor: turns `gradients` into those of the mean loss.
+            learning_rate, eps, weight_decay: see `UpdateScalars`.
+
+        Returns:
+            `norm`, available only after the update.
+        """
+        factor = factor * self.minimum(self.clip_norm / (norm + 1e-12), 1.0)
+        for i, gradient in enumerate(gradients):
+            norm = ops.depend(
+                norm,
+                self.update(
+                    self.parameters[i],
+                    self.first_moments[i],
+                    self.second_moments[i],
+                    learning_rate,
+                    self.beta1,
+                    self.beta2,
+                    eps,
+                    weight_decay if self.decayed[i] else 0.0,
+                    self.multiply(self.cast(gradient, ms.float32), factor),
+                ),
+            )
+        return norm

@@ -124,7 +124,7 @@ def _declare_train(actions: argparse._SubParsersAction[argparse.ArgumentParser])
         type=int,
         default=MAX_CHARACTERS,
         metavar="N",
-        help="learn from a random sample of this size where the input is larger; a character takes some 60 bytes of "
+        help="learn from a random sample of this size where the input is larger; a character takes some 70 bytes of "
         f"memory (default: {MAX_CHARACTERS})",
     )
 
@@ -166,7 +166,7 @@ def _read(paths: Iterable[Path], vocab_size: int) -> Iterator[str]:
 
     with progress("reading", count_bytes(paths), "bytes") as advance:
         yield from read_documents(paths, advance)
-    say(f"learning {vocab_size:,} pieces: a second or two for every million characters")
+    say(f"learning {vocab_size:,} pieces: about a second for every million characters")
 
 
 def _parse_ids(words: Iterable[str]) -> list[int]:

@@ -39,10 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
     training_data = open_training_data(config, tokenizer_fingerprint)
     validation_data = open_validation_data(config, tokenizer_fingerprint) if config.data.validation else None
     # MindSpore takes seconds to import; everything above can fail without it.
-    from pangu_alpha.training.device import join_workers, quiet_mindspore, set_device
+    from pangu_alpha.training.device import join_workers, prepare_environment, set_device
 
-    quiet_mindspore(arguments.verbose)
-    set_device(config.device)
+    prepare_environment(arguments.verbose)
+    set_device(config.device, config.fuse_operators)
     rank = join_workers(config.device, config.parallel.num_devices)
     from pangu_alpha.training.callbacks import default_callbacks
     from pangu_alpha.training.trainer import Trainer

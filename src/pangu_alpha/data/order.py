@@ -82,7 +82,7 @@ class Blend:
         Raises:
             DataError: the pattern would be longer than `MAX_PERIOD`.
         """
-        exact = [Fraction(repr(weight)) for weight in weights]
+        exact = [Fraction(str(weight)) for weight in weights]
         scale = math.lcm(*(weight.denominator for weight in exact))
         whole = [int(weight * scale) for weight in exact]
         divisor = math.gcd(*whole)
@@ -90,7 +90,7 @@ class Blend:
         self.period = sum(self.weights)
         if self.period > MAX_PERIOD:
             raise DataError(
-                f"the weights {', '.join(map(repr, weights))} repeat only after {self.period:,} samples; at most "
+                f"the weights {', '.join(map(str, weights))} repeat only after {self.period:,} samples; at most "
                 f"{MAX_PERIOD:,} are supported. Round the weights to fewer digits"
             )
         pattern = np.array(_pattern(self.weights), np.int64)

@@ -6,6 +6,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from pangu_alpha.model.initializer import ONES, ZEROS, Init
+from pangu_alpha.model.operators import Normalise
 from pangu_alpha.model.parameter import parameter
 
 
@@ -31,7 +32,7 @@ class Linear(nn.Cell):
 
 
 class LayerNorm(nn.Cell):
-    """Normalise each row in float32 (ε = 1e-5, as released) and return it in `compute_dtype`."""
+    """Normalise each row in float32 and return it in `compute_dtype`."""
 
     gamma: Parameter
     beta: Parameter
@@ -42,9 +43,8 @@ class LayerNorm(nn.Cell):
         self.beta = parameter((size,), ZEROS)
         self.compute_dtype = compute_dtype
         self.cast = ops.Cast()
-        self.norm = ops.LayerNorm(begin_norm_axis=1, begin_params_axis=1, epsilon=1e-5)
+        self.normalise = Normalise(size)
 
     def construct(self, x: Tensor) -> Tensor:
         """[N, size] → [N, size]."""
-        y, _, _ = self.norm(self.cast(x, ms.float32), self.gamma, self.beta)
-        return self.cast(y, self.compute_dtype)
+        return self.cast(self.normalise(self.cast(x, ms.float32), self.gamma, self.beta), self.compute_dtype)

@@ -18,6 +18,7 @@ class TokenLoss(nn.Cell):
         self.exp = ops.Exp()
         self.sum = ops.ReduceSum(keep_dims=True)
         self.log = ops.Log()
+        self.add = ops.Add()
         self.pick = ops.GatherD()
         self.loss = ops.Sub()
 
@@ -25,7 +26,7 @@ class TokenLoss(nn.Cell):
         """[N, V] and int32 [B, S] with B·S = N → float32 [N]."""
         logits = self.cast(logits, ms.float32)
         # The maximum only keeps exp in range; its gradient is 0.
-        shifted = self.subtract(logits, ops.stop_gradient(self.max(logits, 1)))
-        log_sum = self.log(self.sum(self.exp(shifted), 1))
-        picked = self.pick(shifted, 1, self.reshape(labels, (-1, 1)))
+        maximum = ops.stop_gradient(self.max(logits, 1))
+        log_sum = self.add(self.log(self.sum(self.exp(self.subtract(logits, maximum)), 1)), maximum)
+        picked = self.pick(logits, 1, self.reshape(labels, (-1, 1)))
         return self.reshape(self.loss(log_sum, picked), (-1,))

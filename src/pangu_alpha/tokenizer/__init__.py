@@ -2,14 +2,10 @@
 
 from pangu_alpha.tokenizer.base import Tokenizer
 from pangu_alpha.tokenizer.files import load_tokenizer
-from pangu_alpha.tokenizer.lossless import LosslessTokenizer
-from pangu_alpha.tokenizer.pangu_alpha import PanguAlphaTokenizer
 from pangu_alpha.tokenizer.pieces import count_pieces
 from pangu_alpha.tokenizer.train import TrainingReport, train_tokenizer
 
 __all__ = [
-    "LosslessTokenizer",
-    "PanguAlphaTokenizer",
     "Tokenizer",
     "TrainingReport",
     "count_pieces",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from pathlib import Path
 from typing import ClassVar
 
 from sentencepiece import SentencePieceProcessor
@@ -14,11 +13,7 @@ from pangu_alpha.errors import TokenizerError
 
 
 class Tokenizer(ABC):
-    """A sentencepiece model and the codec around it.
-
-    Raises:
-        TokenizerError: the model is damaged, or lacks a special piece of the codec.
-    """
+    """A sentencepiece model and the codec around it; `load_tokenizer` makes one from a file whose hash it knows."""
 
     codec: ClassVar[str]
     """Name of the recipe between text and sentencepiece."""
@@ -26,6 +21,8 @@ class Tokenizer(ABC):
     """Pieces that are a signal to the network and never text."""
     vocab_size: int
     """Ids are below this number."""
+    special_ids: dict[str, int]
+    """Id of each of `special_pieces`, as the model file has it."""
     pad_id: int
     """Fills samples; never a target."""
     eod_id: int
@@ -35,15 +32,10 @@ class Tokenizer(ABC):
     fingerprint: str
     """Codec and hash of the model file: equal for two tokenizers that give the same ids."""
 
-    def __init__(self, model: bytes, source: Path) -> None:
-        try:
-            self._model = SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise TokenizerError(
-                f"{source} is not a sentencepiece model, or it is damaged. Copy or make it again"
-            ) from error
+    def __init__(self, model: bytes) -> None:
+        self._model = SentencePieceProcessor(model_proto=model)
         self.vocab_size = len(self._model)
-        self.special_ids = {piece: self._find(piece, source) for piece in self.special_pieces}
+        self.special_ids = {piece: self._model.piece_to_id(piece) for piece in self.special_pieces}
         self._special = frozenset(self.special_ids.values())
         self.pad_id, self.eod_id, self.eot_id = (self.special_ids[piece] for piece in ("<pad>", "<eod>", "<eot>"))
         self.fingerprint = f"{self.codec}:{hashlib.sha256(model).hexdigest()[:16]}"
@@ -89,15 +81,6 @@ class Tokenizer(ABC):
                 f"use the tokenizer that the ids were made with"
             )
         return int(id_)
-
-    def _find(self, piece: str, source: Path) -> int:
-        id_: int = self._model.piece_to_id(piece)
-        if self._model.id_to_piece(id_) != piece:
-            raise TokenizerError(
-                f"{source} has no piece {piece}, so it is not a model of the codec {self.codec!r}. "
-                f"A tokenizer made by `pangu tokenizer train` is opened by its directory"
-            )
-        return id_
 
 
 def check_text(text: str) -> None:

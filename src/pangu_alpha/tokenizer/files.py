@@ -14,7 +14,7 @@ from typing import Any
 from pangu_alpha.errors import TokenizerError
 from pangu_alpha.tokenizer.base import Tokenizer
 from pangu_alpha.tokenizer.lossless import LosslessTokenizer
-from pangu_alpha.tokenizer.pangu_alpha import PanguAlphaTokenizer
+from pangu_alpha.tokenizer.pangu_alpha import RELEASED_SHA256, PanguAlphaTokenizer
 
 MODEL_FILE = "tokenizer.model"
 FACTS_FILE = "tokenizer.json"
@@ -35,12 +35,18 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         raise TokenizerError(
             f"{path}: no such tokenizer. Give a directory made by `pangu tokenizer train`, or a .model file"
         )
-    return PanguAlphaTokenizer(_read(path), path)
+    model = _read(path)
+    if hashlib.sha256(model).hexdigest() != RELEASED_SHA256:
+        raise TokenizerError(
+            f"{path} is not the released vocab.model, or a damaged one (its SHA-256 is not {RELEASED_SHA256[:8]}…). "
+            f"A tokenizer made by `pangu tokenizer train` is opened by its directory"
+        )
+    return PanguAlphaTokenizer(model)
 
 
 def write_directory(folder: Path, model: bytes, training: Mapping[str, object]) -> None:
     """Write both files of a lossless tokenizer into `folder`. Equal arguments give equal bytes."""
-    tokenizer = LosslessTokenizer(model, folder / MODEL_FILE)
+    tokenizer = LosslessTokenizer(model)
     facts = {
         "format": FORMAT,
         "codec": tokenizer.codec,
@@ -89,7 +95,7 @@ def _load_directory(path: Path) -> Tokenizer:
         raise TokenizerError(
             f"{model_file} is not the file that {FACTS_FILE} describes (its SHA-256 differs). Copy the directory again"
         )
-    return LosslessTokenizer(model, model_file)
+    return LosslessTokenizer(model)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ Sentencepiece itself does not promise that. Three things make it true:
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pangu_alpha.tokenizer.base import Tokenizer, check_text
 
@@ -32,10 +31,9 @@ class LosslessTokenizer(Tokenizer):
     codec = "lossless"
     special_pieces = SPECIAL_PIECES
 
-    def __init__(self, model: bytes, source: Path) -> None:
-        super().__init__(model, source)
-        self._find(SPACE_PIECE, source)
-        self._space_piece_bytes = [self._find(f"<0x{byte:02X}>", source) for byte in SPACE_PIECE.encode()]
+    def __init__(self, model: bytes) -> None:
+        super().__init__(model)
+        self._space_piece_bytes = [self._model.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_PIECE.encode()]
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`. See `Tokenizer.encode`."""

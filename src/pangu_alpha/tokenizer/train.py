@@ -60,13 +60,15 @@ def train_tokenizer(
     """Learn `vocab_size` pieces from `texts` and write the tokenizer directory `output`.
 
     The texts are streamed. When they hold more than `max_characters`, a random sample of their sentences is learnt
-    from, so that memory stays bounded (some 60 bytes a character of the sample). The same texts and numbers give the
+    from, so that memory stays bounded (some 70 bytes a character of the sample). The same texts and numbers give the
     same files.
 
     Raises:
         TokenizerError: `output` exists; the texts are empty, or too few or too varied for `vocab_size` (the message
             names the possible sizes); a text holds half a surrogate pair.
     """
+    if max_characters < 1:
+        raise TokenizerError(f"--max-characters {max_characters} leaves nothing to learn from: ask for at least 1")
     start = time.monotonic()
     with new_directory(output) as folder:
         sample = _Sample(max_characters)

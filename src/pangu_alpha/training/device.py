@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import tempfile
@@ -16,31 +17,58 @@ _HELP = {
     "gpu": "Install the NVIDIA driver, CUDA 11.6 and cuDNN 8, and put their libraries on LD_LIBRARY_PATH; `nvidia-smi` "
     "must list the devices. MindSpore has tested no newer CUDA",
 }
+_INEXACT = ("Exp", "Log", "Pow", "Rsqrt", "Sqrt", "Tanh")
+"""Operators left out of fusion: the fused forms are off in the fifth digit."""
 _PLUGIN = {"ascend": "libmindspore_ascend.so.2", "gpu": "libmindspore_gpu.so.11.6"}
 
 
-def quiet_mindspore(verbose: bool) -> None:
-    """Keep MindSpore's warnings off the terminal unless `verbose`. Call it before MindSpore is imported."""
-    os.environ.setdefault("GLOG_v", "2" if verbose else "3")
-    # Where the compiler leaves its dumps when it fails; otherwise a folder rank_0 in the working directory.
-    os.environ.setdefault("MS_OM_PATH", tempfile.gettempdir())
+def prepare_environment(verbose: bool) -> None:
+    """Set what MindSpore reads from the environment. Call it before MindSpore is imported; what is set already stays.
+
+    Args:
+        verbose: let MindSpore print its warnings.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha"
+    defaults = {
+        "GLOG_v": "2" if verbose else "3",
+        # Where the compiler leaves its dumps when it fails; otherwise a folder rank_0 in the working directory.
+        "MS_OM_PATH": tempfile.gettempdir(),
+        # Fused kernels are kept here; otherwise in the working directory.
+        "MS_COMPILER_CACHE_PATH": str(cache),
+        # The fused kernels' idle threads would keep the cores from MindSpore's own.
+        "OMP_WAIT_POLICY": "passive",
+        # The fusing compiler looks for its table of tilings below this folder, and complains about any other.
+        "AKG_WHITE_LIST_PATH": "/",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    log = Path("dsa_transfrom.log").resolve()  # the fusing compiler writes it into the working directory
+    if not log.exists():
+        atexit.register(log.unlink, missing_ok=True)
 
 
-def set_device(device: Device) -> None:
+def set_device(device: Device, fuse_operators: bool = False) -> None:
     """Make MindSpore compile whole graphs for `device`.
+
+    Args:
+        device: where to run.
+        fuse_operators: on a CPU, join elementwise operators into kernels of their own (see `RunConfig`).
 
     Raises:
         DeviceError: MindSpore cannot use it here; the message names the missing library.
     """
     import mindspore as ms
 
-    if device != "cpu" and not ms.hal.is_available(device.capitalize() if device == "ascend" else "GPU"):
+    name = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[device]
+    if not ms.hal.is_available(name):
         raise DeviceError(
             f"device {device!r} cannot be used here: {_missing_library(device, Path(ms.__file__).parent)}.\n{_HELP[device]}.\n"
             "To run on this machine's processor instead, set device=cpu"
         )
     ms.set_context(mode=ms.GRAPH_MODE)
-    ms.set_device({"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[device])
+    ms.set_device(name)
+    if device == "cpu" and fuse_operators:
+        ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={','.join(_INEXACT)}")
 
 
 def join_workers(device: Device, num_devices: int) -> int:

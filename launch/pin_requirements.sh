@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Pins every package of pyproject.toml, and what it needs, for Python 3.10 to 3.12 at once.
+# Usage: bash launch/pin_requirements.sh      writes requirements.txt and requirements-dev.txt
+#        UPGRADE=1 bash launch/pin_requirements.sh      takes the newest versions that fit
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+"${PYTHON:-python3}" -m venv "$scratch/venv"
+"$scratch/venv/bin/pip" install --quiet "uv==0.13.9"
+
+# pin SOURCE... -o FILE: without UPGRADE, the versions that FILE already has stay.
+pin() {
+    UV_CUSTOM_COMPILE_COMMAND="bash launch/pin_requirements.sh" "$scratch/venv/bin/uv" pip compile --quiet \
+        --universal --python-version 3.10 --no-annotate ${UPGRADE:+--upgrade} "$@"
+}
+
+pin pyproject.toml -o requirements.txt
+grep --invert-match '^-r ' requirements-dev.txt >"$scratch/dev.txt" 2>/dev/null || true
+pin --group dev --constraints requirements.txt -o "$scratch/dev.txt"
+{
+    echo "-r requirements.txt"
+    cat "$scratch/dev.txt"
+} >requirements-dev.txt

@@ -1,0 +1,139 @@
+"""`pangu evaluate`: measure a trained network, and the simple models it should beat."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pangu_alpha.console import progress
+from pangu_alpha.errors import DataError
+
+_PATHS = ".txt, .jsonl or .jsonl.zst files, or directories of them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `perplexity` and `ngrams`."""
+    parser.epilog = (
+        "examples:\n  pangu evaluate perplexity --checkpoint runs/tiny_cpu --input validation.jsonl\n"
+        "  pangu evaluate ngrams --train train.jsonl --input validation.jsonl"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    perplexity = _declare(
+        actions,
+        "perplexity",
+        "loss, perplexity and bits per character of a network",
+        "Score every token of the input once, with a sliding window, and print loss, perplexity and bits per character.",
+        "pangu evaluate perplexity --checkpoint runs/tiny_cpu --input validation.jsonl --stride 64",
+    )
+    perplexity.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="PATH", help="a step_* directory, or a run's output directory"
+    )
+    perplexity.add_argument("--tokenizer", type=Path, metavar="PATH", help="default: what the run's settings say")
+    perplexity.add_argument("--device", choices=("cpu", "ascend", "gpu"), help="default: what the run's settings say")
+    perplexity.add_argument(
+        "--stride", type=int, metavar="N", help="tokens scored by a window (default: half of the network's context)"
+    )
+    perplexity.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows computed together (8)")
+    perplexity.add_argument("-v", "--verbose", action="store_true", help="show MindSpore's warnings")
+    ngrams = _declare(
+        actions,
+        "ngrams",
+        "bits per character of models that only count characters",
+        "Count the characters of the training text and print the bits per character of a unigram and a trigram model.",
+        "pangu evaluate ngrams --train train.jsonl --input validation.jsonl",
+    )
+    ngrams.add_argument("--train", nargs="+", type=Path, required=True, metavar="PATH", help=f"text to count: {_PATHS}")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Carry out `pangu evaluate ...`."""
+    results = _perplexity(arguments) if arguments.action == "perplexity" else _ngrams(arguments)
+    if arguments.json is not None:
+        _write_json(arguments.json, results)
+    for name, value in results.items():
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else value
+        print(f"{name.replace('_', ' '):28} {text}")
+
+
+def _perplexity(arguments: argparse.Namespace) -> dict[str, object]:
+    from pangu_alpha.data import read_documents
+
+    documents = read_documents(arguments.input)
+    # MindSpore takes seconds to import; the rest can fail without it.
+    from pangu_alpha.training.device import prepare_environment
+
+    prepare_environment(arguments.verbose)
+    from pangu_alpha.evaluation.perplexity import measure_perplexity
+    from pangu_alpha.inference import load_trained
+
+    model = load_trained(arguments.checkpoint, arguments.tokenizer, arguments.device)
+    window = model.config.model.seq_length
+    stride = window // 2 if arguments.stride is None else arguments.stride
+    result = measure_perplexity(
+        model.network,
+        model.config.model,
+        model.tokenizer,
+        documents,
+        stride=stride,
+        batch_size=arguments.batch_size,
+    )
+    return {
+        "checkpoint": str(model.checkpoint.path),
+        "step": model.checkpoint.step,
+        "loss": result.loss,
+        "perplexity": result.perplexity,
+        "bits_per_character": result.bits_per_character,
+        "tokens": result.num_tokens,
+        "characters": result.num_characters,
+        "documents": result.num_documents,
+        "window": window,
+        "stride": stride,
+    }
+
+
+def _ngrams(arguments: argparse.Namespace) -> dict[str, object]:
+    from pangu_alpha.data import count_bytes, read_documents
+    from pangu_alpha.evaluation.ngrams import NgramModels
+
+    with progress("counting", count_bytes([*arguments.train, *arguments.input]), "bytes") as advance:
+        models = NgramModels(read_documents(arguments.train, advance))
+        result = models.measure(read_documents(arguments.input, advance))
+    return {
+        "unigram_bits_per_character": result.unigram,
+        "trigram_bits_per_character": result.trigram,
+        "characters": result.num_characters,
+        "unknown_characters": result.num_unknown,
+    }
+
+
+def _declare(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, description: str, example: str
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--input", nargs="+", type=Path, required=True, metavar="PATH", help=f"held-out text: {_PATHS}"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to this file")
+    return parser
+
+
+def _write_json(path: Path, results: Mapping[str, object]) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            aside.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} was not written: {error}") from error

@@ -1,0 +1,68 @@
+"""What a checkpoint means to those who use the network: the network, its settings and its tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pangu_alpha.checkpoint import Checkpoint, find_checkpoint
+from pangu_alpha.config import Device, RunConfig, build_config
+from pangu_alpha.console import say
+from pangu_alpha.errors import TokenizerError
+from pangu_alpha.model import PanguAlpha
+from pangu_alpha.tokenizer import Tokenizer, load_tokenizer
+from pangu_alpha.training.device import set_device
+from pangu_alpha.training.trainer import load_parameters
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with its weights, not in training mode."""
+
+    network: PanguAlpha
+    config: RunConfig
+    tokenizer: Tokenizer
+    checkpoint: Checkpoint
+
+
+def load_trained(path: Path, tokenizer: Path | None = None, device: Device | None = None) -> TrainedModel:
+    """Open a checkpoint, or the newest good one of a run's directory, and set MindSpore's device.
+
+    Args:
+        path: a checkpoint or a run's output directory.
+        tokenizer: where the tokenizer is; None: where the run's settings say.
+        device: where to compute; None: where the run did.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or it is of another network than its settings say.
+        TokenizerError: there is no tokenizer, it is damaged, or it is not the one the network was trained with.
+        DeviceError: MindSpore cannot use the device here.
+    """
+    checkpoint = find_checkpoint(path, say)
+    overrides = [] if device is None else [f"device={device}"]
+    config = build_config(checkpoint.state["config"], overrides, source=f"{checkpoint.path}/index.json")
+    opened = _open_tokenizer(checkpoint, tokenizer or config.tokenizer)
+    set_device(config.device, config.fuse_operators)
+    # Not `build_network`: drawing starting values that are replaced at once takes minutes for a large network.
+    network = PanguAlpha(config.model)
+    load_parameters(checkpoint, "weights", network.trainable_params())
+    network.set_train(False)
+    return TrainedModel(network, config, opened, checkpoint)
+
+
+def _open_tokenizer(checkpoint: Checkpoint, path: Path | None) -> Tokenizer:
+    if path is None:
+        raise TokenizerError(f"the settings in {checkpoint.path} name no tokenizer: give it with --tokenizer")
+    if not path.exists():
+        raise TokenizerError(
+            f"no tokenizer at {path} (a path in the settings is relative to the directory of the training run): "
+            "give it with --tokenizer"
+        )
+    tokenizer = load_tokenizer(path)
+    expected = checkpoint.state["tokenizer_fingerprint"]
+    if tokenizer.fingerprint != expected:
+        raise TokenizerError(
+            f"{path} is the tokenizer {tokenizer.fingerprint}, but {checkpoint.path} was trained with {expected}: "
+            "its ids would mean other text. Give that tokenizer with --tokenizer"
+        )
+    return tokenizer

@@ -1,0 +1,96 @@
+"""Starting values: functions of (seed, name, index), with the distributions they say they have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pangu_alpha.model.initializer import ONES, POSITION_TABLE, WORD_TABLE, ZEROS, Init, initial_values, residual_output
+
+NUM = 200_000
+NAME = "layers.0.attention.query.weight"
+
+
+@pytest.fixture(scope="module")
+def normal() -> np.ndarray:
+    return initial_values(WORD_TABLE, 1, NAME, 0, NUM)
+
+
+@pytest.mark.parametrize("init", [WORD_TABLE, POSITION_TABLE, ONES, ZEROS])
+@settings(max_examples=25, deadline=None)
+@given(start=st.integers(0, 5000), length=st.integers(0, 300))
+def test_a_slice_is_the_slice_of_the_whole(init: Init, start: int, length: int) -> None:
+    whole = initial_values(init, 3, NAME, 0, 5300)
+    np.testing.assert_array_equal(initial_values(init, 3, NAME, start, start + length), whole[start : start + length])
+
+
+def test_a_slice_over_the_internal_chunk_is_the_slice_of_the_whole() -> None:
+    """Large parameters are drawn 2²⁰ elements at a time, counted from the start of the slice."""
+    whole = initial_values(WORD_TABLE, 3, NAME, 0, 2**20 + 9)
+    np.testing.assert_array_equal(initial_values(WORD_TABLE, 3, NAME, 2**20 - 5, 2**20 + 9), whole[-14:])
+    np.testing.assert_array_equal(initial_values(WORD_TABLE, 3, NAME, 3, 2**20 + 8), whole[3:-1])
+
+
+def test_far_elements_are_drawn_at_once() -> None:
+    """The last elements of the 200B word table and of an index above 2³²."""
+    for start in (40000 * 16384 - 8, 2**33 + 1):
+        one = initial_values(WORD_TABLE, 3, NAME, start, start + 8)
+        np.testing.assert_array_equal(one[3:5], initial_values(WORD_TABLE, 3, NAME, start + 3, start + 5))
+
+
+def test_normal(normal: np.ndarray) -> None:
+    assert normal.dtype == np.float32
+    assert stats.kstest(normal / 0.02, "norm").pvalue > 1e-3
+    assert normal.std() == pytest.approx(0.02, rel=0.01)
+    assert np.abs(normal).max() > 3.5 * 0.02, "not cut"
+
+
+def test_truncated_normal() -> None:
+    values = initial_values(POSITION_TABLE, 1, NAME, 0, NUM) / 0.02
+    assert np.abs(values).max() <= 2 * (1 + 1e-6)
+    assert np.abs(values).max() > 1.999
+    assert stats.kstest(values, stats.truncnorm(-2, 2).cdf).pvalue > 1e-3
+
+
+def test_neighbours_are_independent(normal: np.ndarray) -> None:
+    for distance in (1, 2, 3, 4, 5, 64, 1024):
+        assert abs(np.corrcoef(normal[distance:], normal[:-distance])[0, 1]) < 5 / np.sqrt(NUM - distance)
+
+
+@pytest.mark.parametrize(
+    ("seed", "name"),
+    [
+        (2, NAME),
+        (1, "layers.0.attention.key.weight"),
+        (1, "layers.1.attention.query.weight"),
+        (11, NAME[1:]),
+        (1, NAME + "0"),
+    ],
+)
+def test_another_seed_or_name_is_independent(normal: np.ndarray, seed: int, name: str) -> None:
+    """Also when the streams are shifted against each other."""
+    other = initial_values(WORD_TABLE, seed, name, 0, NUM)
+    for shift in (0, 1, 4, -4):
+        assert abs(np.corrcoef(np.roll(other, shift), normal)[0, 1]) < 5 / np.sqrt(NUM)
+
+
+def test_the_numbers_never_change() -> None:
+    """A run that began with an earlier version must begin the same: these were drawn once and written down."""
+    np.testing.assert_allclose(
+        initial_values(WORD_TABLE, 1, "embedding.word.table", 0, 4),
+        [0.00638295943, -0.0112229399, -0.0244314689, -0.0393788666],
+        rtol=1e-6,
+    )
+
+
+def test_constants() -> None:
+    np.testing.assert_array_equal(initial_values(ZEROS, 1, NAME, 5, 9), [0, 0, 0, 0])
+    np.testing.assert_array_equal(initial_values(ONES, 1, NAME, 5, 9), [1, 1, 1, 1])
+
+
+def test_residual_output_of_the_2b6_network() -> None:
+    """0.02 ÷ √(2 · 32) = 0.0025."""
+    assert residual_output(32) == Init("normal", 0.0025)

@@ -67,7 +67,13 @@ def _rich_bar(description: str, total: float, unit: str) -> Iterator[Callable[[f
         def render(self, task: Task) -> Text:
             return Text(f"{si(task.completed)} {unit}, {si(task.speed or 0.0)}/s")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), Rate(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        Rate(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total)
         yield lambda amount: bar.advance(task, amount)

@@ -196,6 +196,8 @@ class TestMistakes:
             "data.mix=paper",
             "data.train=here",
             "data.train=[{path: a, weight: 0}]",
+            "data.train=[{path: a, weight: .inf}]",
+            "train.seed=4294967296",
         ],
     )
     def test_wrong_value_is_named_with_its_place(self, values: dict[str, Any], override: str) -> None:
@@ -216,6 +218,7 @@ class TestMistakes:
             (["schedule.end_learning_rate=0.01"], "end_learning_rate(0.01) is above learning_rate(0.001)"),
             (["parallel.dp=3"], "train.batch_size(8) ÷ (parallel.dp(3) × train.num_micro_batches(1)) is not whole"),
             (["parallel.dp=2", "train.num_micro_batches=3"], "a multiple of 6"),
+            (["model.compute_dtype=bfloat16"], "no bfloat16 matrix product for the CPU"),
         ],
     )
     def test_contradictions_show_the_arithmetic(

@@ -74,8 +74,8 @@ def test_float16_scores_do_not_overflow_before_they_are_scaled(attend: Callable[
     np.testing.assert_allclose(result, 5.5, rtol=2e-3)
 
 
-def test_float16_softmax_is_taken_in_float32(attend: Callable[..., np.ndarray]) -> None:
-    """3 keys of 12 are allowed, each with a weight that float16 rounds; a float16 sum of -1e9 would be -inf or NaN."""
+def test_float16_weights_are_those_of_the_allowed_keys(attend: Callable[..., np.ndarray]) -> None:
+    """The mask's -1e9 is outside float16's range; 3 keys of 12 are allowed and share the weight equally."""
     mask = np.full((12, 12), -1e9)
     mask[:, :3] = 0
     value = np.arange(12.0)[None, :, None] * np.ones((4, 12, 4))

@@ -77,7 +77,7 @@ class TestStatistics:
                 centred = (vectors.astype(np.float32) - RATE) / STD
                 correlations = centred @ centred.T / np.sqrt(vectors.shape[1])
                 upper = correlations[np.triu_indices(len(vectors), 1)]
-                # 70,000 to 130,000 pairs. Common drops are few, so their count is skewed: 7, not 5, for one in a million.
+                # 70,000 to 130,000 pairs. Common drops are few and their count skewed: 7, not 5, for one in a million.
                 assert np.abs(upper).max() < 7, place
                 assert upper.var() == pytest.approx(1, abs=0.04), place
 
@@ -175,7 +175,7 @@ class TestValues:
 
 class TestInTheNetwork:
     def test_every_place_of_the_paper_has_its_own(self, make_config: Callable[..., ModelConfig]) -> None:
-        """Embedding; attention weights, attention and feed-forward of each layer. Equal columns would mean equal names."""
+        """Embedding; attention weights, attention and feed-forward of each layer. Equal columns mean equal names."""
         network = build_network(make_config(dropout=RATE), seed=1)
         places = [cell for _, cell in network.cells_and_names() if isinstance(cell, Dropout)]
         assert len(places) == 1 + 3 * 3

@@ -37,7 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.action == "list":
         for name in list_recipes():
             config = load_config(name)
-            print(f"{name:12} {si(num_parameters(config.model)):>6} parameters on {config.parallel.num_devices} device(s)")
+            print(
+                f"{name:12} {si(num_parameters(config.model)):>6} parameters on {config.parallel.num_devices} device(s)"
+            )
         print(f"in {RECIPES}")
         return
     config = load_config(arguments.recipe, arguments.overrides)
@@ -54,20 +56,35 @@ def describe(config: RunConfig) -> list[tuple[str, str]]:
     flops = model_flops_per_token(model)
     samples = train.batch_size // (parallel.dp * train.num_micro_batches)
     return [
-        ("network", f"{model.num_layers - 1} layers + 1 query layer, hidden {model.hidden_size}, {model.num_heads} heads "
-                    f"of {model.head_size}, final norm {model.final_norm.replace('_', ' ')}"),
+        (
+            "network",
+            f"{model.num_layers - 1} layers + 1 query layer, hidden {model.hidden_size}, {model.num_heads} heads "
+            f"of {model.head_size}, final norm {model.final_norm.replace('_', ' ')}",
+        ),
         ("parameters", f"{num_parameters(model):,} = L(12d² + 13d) + V·d + 2·S·d + 2d"),
         ("vocabulary", f"{model.vocab_size:,} pieces, {model.seq_length:,} positions, {model.compute_dtype} compute"),
-        ("devices", f"dp {parallel.dp} × mp {parallel.mp} × pp {parallel.pp} = {parallel.num_devices} ({config.device})"),
-        ("samples a step", f"{train.batch_size:,} = {samples} × dp {parallel.dp} × {train.num_micro_batches} micro-batches"),
+        (
+            "devices",
+            f"dp {parallel.dp} × mp {parallel.mp} × pp {parallel.pp} = {parallel.num_devices} ({config.device})",
+        ),
+        (
+            "samples a step",
+            f"{train.batch_size:,} = {samples} × dp {parallel.dp} × {train.num_micro_batches} micro-batches",
+        ),
         ("tokens a step", f"{tokens:,} = {train.batch_size:,} samples × {model.seq_length:,}"),
         ("steps", f"{train.steps:,}"),
         ("tokens", f"{tokens * train.steps:,} ({tokens * train.steps / num_parameters(model):.3g} a parameter)"),
         ("FLOPs a token", f"{flops:,} forward and backward, without recomputation"),
         ("FLOPs a step", f"{flops * tokens:.4g}"),
         ("total FLOPs", f"{flops * tokens * train.steps:.4g}"),
-        ("learning rate", f"0 → {config.schedule.learning_rate:g} in {config.schedule.warmup_steps:,} steps, "
-                          f"cosine to {config.schedule.end_learning_rate:g} at step {config.schedule.decay_steps:,}"),
-        ("optimizer", f"{config.optimizer.kind}, betas {config.optimizer.beta1} {config.optimizer.beta2}, "
-                      f"weight decay {config.optimizer.weight_decay}, clip at norm {config.optimizer.clip_norm}"),
+        (
+            "learning rate",
+            f"0 → {config.schedule.learning_rate:g} in {config.schedule.warmup_steps:,} steps, "
+            f"cosine to {config.schedule.end_learning_rate:g} at step {config.schedule.decay_steps:,}",
+        ),
+        (
+            "optimizer",
+            f"{config.optimizer.kind}, betas {config.optimizer.beta1} {config.optimizer.beta2}, "
+            f"weight decay {config.optimizer.weight_decay}, clip at norm {config.optimizer.clip_norm}",
+        ),
     ]

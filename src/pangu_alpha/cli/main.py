@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pangu_alpha import __version__
 from pangu_alpha.errors import PanguError
 
+_RAW = argparse.RawDescriptionHelpFormatter
 VERBS = {
     "config": "show and list recipes",
     "tokenizer": "train, use and inspect tokenizers",
@@ -26,7 +27,7 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0, 2 for a wrong input, 1 for a failed run, 130 when interrupted."""
+    """Run the command line and return the exit code: 0; 2 for a wrong input, 1 for a failed run, 130 if interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _build_parser(words).parse_args(words)
     try:
@@ -49,14 +50,14 @@ def _build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pangu",
         description="PanGu-α from Chinese text to a trained network.",
-        epilog="examples:\n  pangu config show 2b6\n  pangu train configs/tiny_cpu.yaml train.steps=200\n  pangu VERB --help",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  pangu config show 2b6\n  pangu train tiny_cpu train.steps=200\n  pangu VERB --help",
+        formatter_class=_RAW,
     )
     parser.add_argument("--version", action="version", version=f"pangu {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
     for verb, summary in VERBS.items():
-        child = verbs.add_parser(verb, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        child = verbs.add_parser(verb, help=summary, description=summary, formatter_class=_RAW)
         if verb == chosen:
             module = importlib.import_module(f"pangu_alpha.cli.{verb}")
             module.add_arguments(child)

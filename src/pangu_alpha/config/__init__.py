@@ -1,6 +1,11 @@
 """Settings: frozen models, presets, YAML loading with overrides, and the arithmetic of a recipe."""
 
-from pangu_alpha.config.arithmetic import forward_flops_per_token, model_flops_per_token, num_parameters, tokens_per_step
+from pangu_alpha.config.arithmetic import (
+    forward_flops_per_token,
+    model_flops_per_token,
+    num_parameters,
+    tokens_per_step,
+)
 from pangu_alpha.config.load import RECIPES, build_config, list_recipes, load_config
 from pangu_alpha.config.presets import DATA_MIXES, MODEL_PRESETS
 from pangu_alpha.config.schema import (

@@ -11,9 +11,7 @@ def num_parameters(model: ModelConfig) -> int:
     Exactly the number printed by users of the released 2.6B checkpoint (2,625,295,360).
     """
     d = model.hidden_size
-    return (
-        model.num_layers * (12 * d * d + 13 * d) + model.vocab_size * d + 2 * model.seq_length * d + 2 * d
-    )
+    return model.num_layers * (12 * d * d + 13 * d) + model.vocab_size * d + 2 * model.seq_length * d + 2 * d
 
 
 def forward_flops_per_token(model: ModelConfig) -> int:
@@ -27,7 +25,7 @@ def forward_flops_per_token(model: ModelConfig) -> int:
 
 
 def model_flops_per_token(model: ModelConfig) -> int:
-    """Operations of a training step for one token: forward, and twice that for backward. Recomputation is not counted."""
+    """Operations of a training step for one token: forward, and twice that for backward. No recomputation."""
     return 3 * forward_flops_per_token(model)
 
 

@@ -19,7 +19,8 @@ from pangu_alpha.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 RECIPES = next(
-    (folder for folder in (_PACKAGE / "configs", _PACKAGE.parent.parent / "configs") if folder.is_dir()), Path("configs")
+    (folder for folder in (_PACKAGE / "configs", _PACKAGE.parent.parent / "configs") if folder.is_dir()),
+    Path("configs"),
 )
 """The shipped recipes: inside an installed wheel, or beside `src/` in a checkout."""
 
@@ -41,7 +42,9 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold settings like `train: {{steps: 200}}`, but it holds {type(values).__name__}")
+        raise ConfigError(
+            f"{path} must hold settings like `train: {{steps: 200}}`, but it holds {type(values).__name__}"
+        )
     return build_config(values, overrides, source=str(path))
 
 

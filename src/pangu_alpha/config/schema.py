@@ -44,12 +44,14 @@ class ModelConfig(Settings):
     def _heads_divide_hidden(self) -> ModelConfig:
         if self.hidden_size % self.num_heads:
             raise ValueError(
-                f"hidden_size({self.hidden_size}) ÷ num_heads({self.num_heads}) is not whole: choose num_heads that divides it"
+                f"hidden_size({self.hidden_size}) ÷ num_heads({self.num_heads}) is not whole: "
+                "choose num_heads that divides it"
             )
         return self
 
     @property
     def head_size(self) -> int:
+        """Width of one attention head."""
         return self.hidden_size // self.num_heads
 
 
@@ -60,7 +62,7 @@ class SourceConfig(Settings):
     """Path of the token file without its `.bin`/`.idx` ending."""
     name: str | None = None
     """The name by which `data.mix` finds the weight of this source."""
-    weight: float = Field(default=1.0, gt=0.0)
+    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     """Share of the samples that come from this source, relative to the other weights. Ignored under `data.mix`."""
 
 
@@ -109,7 +111,9 @@ class ScheduleConfig(Settings):
         if self.warmup_steps >= self.decay_steps:
             raise ValueError(f"warmup_steps({self.warmup_steps}) must be below decay_steps({self.decay_steps})")
         if self.end_learning_rate > self.learning_rate:
-            raise ValueError(f"end_learning_rate({self.end_learning_rate}) is above learning_rate({self.learning_rate})")
+            raise ValueError(
+                f"end_learning_rate({self.end_learning_rate}) is above learning_rate({self.learning_rate})"
+            )
         return self
 
 
@@ -136,6 +140,7 @@ class ParallelConfig(Settings):
 
     @property
     def num_devices(self) -> int:
+        """Processes of the job, one a device."""
         return self.dp * self.mp * self.pp
 
 
@@ -148,7 +153,7 @@ class TrainConfig(Settings):
     """Samples of one step over all devices and micro-batches."""
     num_micro_batches: int = Field(default=1, ge=1)
     """Parts a step's batch is computed in; gradients are summed before the update."""
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**32)
     """Seed of weights, data order and dropout."""
     log_every: int = Field(default=10, ge=1)
     """Steps between printed lines; every step is in metrics.jsonl."""
@@ -166,8 +171,8 @@ class RunConfig(Settings):
     device: Device = "ascend"
     """Where MindSpore runs."""
     fuse_operators: bool = True
-    """On a CPU: join elementwise operators into kernels that are compiled at the start and kept in ~/.cache/pangu_alpha.
-    A third faster; the first start takes some seconds longer. Without effect elsewhere."""
+    """On a CPU: join elementwise operators into kernels, compiled at the first start and kept in ~/.cache/pangu_alpha.
+    Without effect elsewhere."""
     output: Path = Path("runs/default")
     """Directory of checkpoints, metrics and pictures."""
     tokenizer: Path | None = None
@@ -179,6 +184,15 @@ class RunConfig(Settings):
     schedule: ScheduleConfig
     loss_scale: LossScaleConfig = LossScaleConfig()
     parallel: ParallelConfig = ParallelConfig()
+
+    @model_validator(mode="after")
+    def _cpu_has_no_bfloat16(self) -> RunConfig:
+        if self.device == "cpu" and self.model.compute_dtype == "bfloat16":
+            raise ValueError(
+                "device=cpu with model.compute_dtype=bfloat16: MindSpore has no bfloat16 matrix product for the CPU. "
+                "Set model.compute_dtype=float32"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batch_divides(self) -> RunConfig:

@@ -30,7 +30,9 @@ class AttentionMask(nn.Cell):
         self.forbidden = ops.LogicalNot()
         self.penalty = ops.Mul()
 
-    def construct(self, query_documents: Tensor, query_index: Tensor, key_documents: Tensor, key_index: Tensor) -> Tensor:
+    def construct(
+        self, query_documents: Tensor, query_index: Tensor, key_documents: Tensor, key_index: Tensor
+    ) -> Tensor:
         """What is added to the scores.
 
         Args:

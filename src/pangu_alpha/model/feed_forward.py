@@ -10,6 +10,7 @@ from pangu_alpha.model.initializer import FEED_FORWARD_INPUT, residual_output
 from pangu_alpha.model.linear import Linear
 from pangu_alpha.model.operators import Gelu
 
+
 class FeedForward(nn.Cell):
     """GeLU(x·W₁ + b₁)·W₂ + b₂, with an inner width of 4d."""
 

@@ -14,8 +14,8 @@ from pangu_alpha.model.initializer import POSITION_TABLE
 from pangu_alpha.model.linear import LayerNorm
 
 
-class Layer(nn.Cell):
-    """Pre-LN: h + Attention(LN(h)), then h + FeedForward(LN(h))."""
+class LayerParts(nn.Cell):
+    """What both kinds of layer are made of; they differ in where the queries come from."""
 
     def __init__(self, config: ModelConfig, place: str) -> None:
         super().__init__()
@@ -30,12 +30,6 @@ class Layer(nn.Cell):
         self.add_attention = ops.Add()
         self.add_feed_forward = ops.Add()
 
-    def construct(self, hidden: Tensor, mask: Tensor, sample_keys: Tensor) -> Tensor:
-        """[B·S, d], mask [B, 1, S, S], int32 [B] → [B·S, d]."""
-        normed = self.attention_norm(hidden)
-        attended = self.attention(normed, normed, mask, sample_keys)
-        return self.finish(hidden, attended, sample_keys)
-
     def finish(self, hidden: Tensor, attended: Tensor, sample_keys: Tensor) -> Tensor:
         """Both residual sums, given what the attention has returned: twice [B·S, d] → [B·S, d]."""
         hidden = self.add_attention(hidden, self.attention_dropout(attended, sample_keys))
@@ -43,7 +37,17 @@ class Layer(nn.Cell):
         return self.add_feed_forward(hidden, self.feed_forward_dropout(fed_forward, sample_keys))
 
 
-class QueryLayer(Layer):
+class Layer(LayerParts):
+    """Pre-LN: h + Attention(LN(h)), then h + FeedForward(LN(h))."""
+
+    def construct(self, hidden: Tensor, mask: Tensor, sample_keys: Tensor) -> Tensor:
+        """[B·S, d], mask [B, 1, S, S], int32 [B] → [B·S, d]."""
+        normed = self.attention_norm(hidden)
+        attended = self.attention(normed, normed, mask, sample_keys)
+        return self.finish(hidden, attended, sample_keys)
+
+
+class QueryLayer(LayerParts):
     """A layer whose queries come from a learned embedding of the position instead of the hidden state.
 
     The embedding gets no LayerNorm and no dropout; keys and values come from LN(hidden), and the residual stream stays

@@ -23,7 +23,7 @@ from pangu_alpha.model.parameter import initialise
 
 
 class Head(nn.Cell):
-    """Scores of all words: hidden · word tableᵀ. The table is an argument, so that a pipeline can send it to this stage."""
+    """Scores of all words: hidden · word tableᵀ. The table is an argument: a pipeline can send it to this stage."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

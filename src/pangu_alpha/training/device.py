@@ -62,7 +62,8 @@ def set_device(device: Device, fuse_operators: bool = False) -> None:
     name = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[device]
     if not ms.hal.is_available(name):
         raise DeviceError(
-            f"device {device!r} cannot be used here: {_missing_library(device, Path(ms.__file__).parent)}.\n{_HELP[device]}.\n"
+            f"device {device!r} cannot be used here: {_missing_library(device, Path(ms.__file__).parent)}.\n"
+            f"{_HELP[device]}.\n"
             "To run on this machine's processor instead, set device=cpu"
         )
     ms.set_context(mode=ms.GRAPH_MODE)

@@ -68,7 +68,7 @@ class AdamW(nn.Cell):
 
     def norm(self, gradients: tuple[Tensor, ...]) -> Tensor:
         """Global L2 norm, float32 scalar."""
-        squares = ()
+        squares: tuple[Tensor, ...] = ()
         for gradient in gradients:
             # A matrix product, because it adds up in blocks: fused on a CPU, a plain sum of millions of float32 numbers
             # goes one after the other and loses three digits.

@@ -1,9 +1,9 @@
 """One optimizer step as MindSpore Cells, and the host-side function that runs it.
 
 The loss of a step is the token-weighted mean over the whole global batch: Σ masked token losses ÷ Σ mask, over all
-micro-batches and data-parallel ranks. Gradients are taken of the *sum* and divided at the end, so that splitting a batch
-in any way changes nothing but rounding. Before that they are kept in range by a constant: the number of token slots of
-the global batch, and the loss scale in float16.
+micro-batches and data-parallel ranks. Gradients are taken of the *sum* and divided at the end, so that splitting a
+batch in any way changes nothing but rounding. Before that they are kept in range by constants: one over the number of
+token slots of the global batch, and in float16 the loss scale.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Update(nn.Cell):
         """Mean loss, gradient norm and counted tokens of the global batch. All inputs but `gradients` are scalars."""
         if self.all_reduce is not None:
             loss_sum, count = self.all_reduce(loss_sum), self.all_reduce(count)
-            reduced = ()
+            reduced: tuple[Tensor, ...] = ()
             for gradient in gradients:
                 reduced += (self.all_reduce(gradient),)
             gradients = reduced
@@ -100,9 +100,7 @@ class Update(nn.Cell):
         count = self.maximum(count, 1.0)
         factor = 1.0 / (count * sens)
         norm = self.optimizer.norm(gradients) * factor
-        if not self.may_overflow:
-            norm = ops.depend(norm, self.optimizer(gradients, norm, factor, learning_rate, eps, weight_decay))
-        elif self.is_finite(norm):
+        if not self.may_overflow or self.is_finite(norm):
             norm = ops.depend(norm, self.optimizer(gradients, norm, factor, learning_rate, eps, weight_decay))
         return loss_sum / count, norm, count
 
@@ -147,7 +145,7 @@ class Accumulate(nn.Cell):
         loss_sum, count, gradients = self.gradients(sens, *batch)
         self.add(self.sums.loss_sum, loss_sum)
         self.add(self.sums.count, count)
-        for total, gradient in zip(self.sums.gradients, gradients):
+        for total, gradient in zip(self.sums.gradients, gradients):  # noqa: B905 - MindSpore compiles no `strict`
             self.add(total, gradient)
         return loss_sum
 

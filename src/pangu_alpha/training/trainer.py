@@ -81,7 +81,9 @@ class Trainer:
         """The signal that asked the run to stop, once all ranks have agreed on it."""
         self.network = build_network(config.model, config.train.seed)
         self._step = TrainStep(self.network, config)
-        self._evaluator = None if validation_data is None else LossEvaluator(self.network, validation_data, config, rank)
+        self._evaluator = (
+            None if validation_data is None else LossEvaluator(self.network, validation_data, config, rank)
+        )
         initial_scale = config.loss_scale.initial if config.model.compute_dtype == "float16" else 1.0
         self.scaler = LossScaler(config.loss_scale, initial_scale)
         self._agreement = Agreement(config.parallel.dp)
@@ -143,8 +145,8 @@ class Trainer:
         state = checkpoint.state
         if state["data_fingerprint"] != self.training_data.fingerprint:
             raise CheckpointError(
-                f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place in "
-                "the data means nothing here. Restore the data settings, or set output to a new directory"
+                f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
+                "in the data means nothing here. Restore the data settings, or set output to a new directory"
             )
         optimizer = self._step.optimizer
         load_parameters(checkpoint, "weights", self.network.trainable_params())
@@ -165,8 +167,8 @@ class Trainer:
             self.scaler.update(result.skipped)
         elif not math.isfinite(result.loss + result.grad_norm):
             raise TrainingError(
-                f"step {progress.step + 1}: loss {result.loss}, gradient norm {result.grad_norm}. The parameters are lost; "
-                "the last checkpoint is good. Start again from it with a lower schedule.learning_rate"
+                f"step {progress.step + 1}: loss {result.loss}, gradient norm {result.grad_norm}. The parameters are "
+                "lost, the last checkpoint is good. Start again from it with a lower schedule.learning_rate"
             )
         progress.step += 1
         progress.num_updates += not result.skipped

@@ -19,7 +19,7 @@ FILE_NAME = "validation.jsonl"
 
 
 class Validate(Callback):
-    """Every `train.validate_every` steps and after the last one: the loss on all validation data, in validation.jsonl."""
+    """Writes the loss on all validation data to validation.jsonl, every `train.validate_every` steps and at the end."""
 
     def on_start(self, trainer: Trainer) -> None:
         """Forget validations of steps that will be done again."""

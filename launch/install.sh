@@ -1,0 +1,44 @@
+# Sourced by quickstart.sh and test.sh: makes .venv in the project with the pinned packages and the project itself.
+# Usage: install REQUIREMENTS...      PYTHON names the interpreter to make .venv with.
+
+# Prints the first interpreter of a version that MindSpore 2.10 has packages for.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3.12 python3.11 python3.10 python3; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+        if [[ $candidate == "${PYTHON:-}" ]]; then
+            echo "PYTHON=$PYTHON is not a Python 3.10, 3.11 or 3.12 that runs" >&2
+            return 2
+        fi
+    done
+    echo "Python 3.10, 3.11 or 3.12 is needed (MindSpore 2.10 has no packages for others), and none was found." >&2
+    echo "Install one, or name it: PYTHON=/path/to/python3.11 bash $0" >&2
+    return 2
+}
+
+install() {
+    local python version stamp file
+    python=$(find_python) || return
+    version=$("$python" -c 'import sys; print(sys.version)')
+    # One stamp for each set of requirements: the tests' packages do not make the quickstart install again.
+    file=.venv/installed_$(basename "${@: -1}" .txt)
+    stamp=$(printf '%s\n' "$PWD" "$version"; cat pyproject.toml "$@")
+    if [[ -x .venv/bin/python && -f $file && $(<"$file") == "$stamp" ]]; then
+        echo "install: .venv is up to date" >&2
+        return
+    fi
+    if [[ $(.venv/bin/python -c 'import sys; print(sys.version)' 2>/dev/null) != "$version" ]]; then
+        echo "install: making .venv with Python ${version%% *}" >&2
+        if ! "$python" -m venv --clear .venv; then
+            echo "$python cannot make virtual environments; on Debian and Ubuntu install its -venv package" >&2
+            return 2
+        fi
+    fi
+    echo "install: packages of $* into .venv (some 300 MB to fetch the first time; a minute or two)" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${@/#/--requirement=}" || return 2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . || return 2
+    echo "$stamp" >"$file"
+}

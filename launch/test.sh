@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Everything a change must pass, in .venv: `bash launch/test.sh`. PYTHON names the interpreter to make .venv with.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source launch/install.sh
+
+# step NAME COMMAND...: stops at the first command that fails.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    echo "== $name: $*"
+    if ! "$@"; then
+        echo "== $name FAILED after $((SECONDS - start)) s"
+        exit 1
+    fi
+    echo "== $name: ok, $((SECONDS - start)) s"
+}
+
+step install install requirements.txt requirements-dev.txt
+step style .venv/bin/ruff check .
+step format .venv/bin/ruff format --check .
+step types .venv/bin/mypy
+step imports .venv/bin/lint-imports
+# Its own summary says how many tests ran and for how long, and comes last.
+echo "== tests: .venv/bin/pytest"
+if ! .venv/bin/pytest; then
+    echo "== tests FAILED" >&2
+    exit 1
+fi

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pangu_alpha.checkpoint import (
+    find_checkpoint,
+    list_checkpoints,
+    newest_good_checkpoint,
+    open_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from pangu_alpha.errors import CheckpointError
+
+
+def save(root: Path, step: int) -> Path:
+    weights = {"a.weight": np.full((3, 2), step, np.float32), "b": np.float32([step])}
+    return save_checkpoint(root, step, {"weights": weights, "optimizer": {"adam_m.b": np.float32([7])}}, {"note": "记"})
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(save(tmp_path, 5))
+    assert (checkpoint.step, checkpoint.state) == (5, {"note": "记"})
+    assert checkpoint.shapes["weights"] == {"a.weight": (3, 2), "b": (1,)}
+    tensors = checkpoint.load("weights")
+    np.testing.assert_array_equal(tensors["a.weight"], np.full((3, 2), 5, np.float32))
+    assert checkpoint.load("optimizer")["adam_m.b"].tolist() == [7]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "index.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_any_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    file = save(tmp_path, 5) / name
+    content = bytearray(file.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 0xFF
+        file.write_bytes(content)
+    elif damage == "truncate":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        file.unlink()
+    with pytest.raises(CheckpointError):
+        open_checkpoint(file.parent)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    index = save(tmp_path, 5) / "index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "version": 99}))
+    with pytest.raises(CheckpointError, match="version 99"):
+        open_checkpoint(index.parent)
+
+
+def test_the_newest_good_one_is_found_and_the_damaged_one_reported(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    (tmp_path / "step_00000003" / "weights.safetensors").write_bytes(b"")
+    reports: list[str] = []
+    checkpoint = newest_good_checkpoint(tmp_path, reports.append)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+    assert len(reports) == 1
+    assert "step_00000003" in reports[0]
+
+
+def test_only_damaged_ones_is_an_error_and_none_is_not(tmp_path: Path) -> None:
+    assert newest_good_checkpoint(tmp_path, print) is None
+    (save(tmp_path, 1) / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="all 1 checkpoints"):
+        newest_good_checkpoint(tmp_path, print)
+
+
+def test_what_users_point_at(tmp_path: Path) -> None:
+    path = save(tmp_path / "run" / "checkpoints", 4)
+    for target in (path, tmp_path / "run", tmp_path / "run" / "checkpoints"):
+        assert find_checkpoint(target, print).path == path
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        find_checkpoint(tmp_path / "elsewhere", print)
+
+
+def test_pruning_keeps_the_newest_and_removes_half_written_ones(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        save(tmp_path, step)
+    (tmp_path / ".writing_abc").mkdir()
+    prune_checkpoints(tmp_path, keep=2)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000003", "step_00000004"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_existing_checkpoint_is_not_touched(tmp_path: Path) -> None:
+    index = save(tmp_path, 1) / "index.json"
+    before = index.stat().st_mtime_ns
+    save(tmp_path, 1)
+    assert index.stat().st_mtime_ns == before
+
+
+def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save(tmp_path / "file" / "checkpoints", 1)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pangu_alpha.checkpoint.store.save_file", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        save(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]

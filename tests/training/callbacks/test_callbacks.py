@@ -1,0 +1,143 @@
+"""The callbacks on a stand-in for the trainer: what they write, and what they do after a resume."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pangu_alpha.checkpoint import list_checkpoints
+from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
+from pangu_alpha.training.callbacks.metrics_file import WriteMetrics, read_metrics
+from pangu_alpha.training.callbacks.plot import PlotLoss
+from pangu_alpha.training.callbacks.progress import ShowProgress, describe
+from pangu_alpha.training.callbacks.spikes import WINDOW, ReportSpikes, is_spike
+from pangu_alpha.training.callbacks.tensorboard import WriteTensorBoard
+from pangu_alpha.training.callbacks.validation import Validate, read_validations
+from pangu_alpha.training.metrics import StepMetrics
+
+
+def metrics(step: int, loss: float = 3.0, **changes: Any) -> StepMetrics:
+    values: dict[str, Any] = {
+        "step": step, "loss": loss, "learning_rate": 1e-3, "grad_norm": 1.0, "num_tokens": 2048,
+        "consumed_samples": 8 * step, "seconds": 0.5, "tokens_per_second": 4096.0, "model_flops_per_second": 1e11,
+        "matmul_share": 0.7, "loss_scale": 1.0, "skipped": False,
+    }  # fmt: skip
+    return StepMetrics(**{**values, **changes})
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Any:
+    train = SimpleNamespace(
+        steps=8, validate_every=4, log_every=2, batch_size=8, checkpoint_every=4, keep_checkpoints=1
+    )
+    return SimpleNamespace(
+        is_main=True,
+        config=SimpleNamespace(output=tmp_path, train=train),
+        progress=SimpleNamespace(step=0),
+        validate=lambda: 2.5,
+        tensors=dict,
+        state=lambda: {"progress": 1},
+    )
+
+
+def run(trainer: Any, steps: range, *callbacks: Any, record: Callable[[int], StepMetrics] = metrics) -> None:
+    for callback in callbacks:
+        callback.on_start(trainer)
+    for step in steps:
+        trainer.progress.step = step
+        for callback in callbacks:
+            callback.on_step(trainer, record(step))
+    for callback in callbacks:
+        callback.on_end(trainer)
+
+
+def test_metrics_of_steps_done_again_are_dropped(trainer: Any) -> None:
+    path = trainer.config.output / "metrics.jsonl"
+    run(trainer, range(1, 7), WriteMetrics())
+    with path.open("a") as file:
+        file.write('{"step": 7, "lo')  # killed while writing
+    trainer.progress.step = 4
+    run(trainer, range(5, 9), WriteMetrics())
+    assert [record["step"] for record in read_metrics(path)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert read_metrics(path)[0]["tokens_per_second"] == 4096
+
+
+def test_validation_runs_when_it_is_time_and_after_the_last_step(trainer: Any) -> None:
+    trainer.config.train.steps = 6
+    run(trainer, range(1, 7), Validate())
+    assert [(record["step"], record["validation_loss"]) for record in read_validations(trainer.config.output)] == [
+        (4, 2.5),
+        (6, 2.5),
+    ]
+
+
+def test_other_ranks_validate_but_write_nothing(trainer: Any) -> None:
+    trainer.is_main = False
+    calls = []
+    trainer.validate = lambda: calls.append(1) or 2.5
+    run(trainer, range(1, 9), WriteMetrics(), Validate(), WriteTensorBoard(), PlotLoss(), SaveCheckpoints())
+    assert len(calls) == 2
+    assert list(trainer.config.output.iterdir()) == []
+
+
+def test_checkpoints_are_saved_in_time_and_pruned(trainer: Any) -> None:
+    run(trainer, range(1, 8), SaveCheckpoints())
+    (path,) = list_checkpoints(trainer.config.output / "checkpoints")
+    assert path.name == "step_00000007"
+
+
+def test_the_picture_shows_training_and_validation(trainer: Any) -> None:
+    run(trainer, range(1, 9), WriteMetrics(), Validate(), PlotLoss(), record=lambda step: metrics(step, 4.0 - step / 4))
+    with Image.open(trainer.config.output / "loss.png") as image:
+        assert image.size[0] > 600
+        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20)}
+    assert {(0x7F, 0xA8, 0xD1), (0xC1, 0x44, 0x0E)} <= colours
+
+
+def test_tensorboard_reads_the_events(trainer: Any) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(trainer, range(1, 9), Validate(), WriteTensorBoard())
+    events = EventAccumulator(str(trainer.config.output / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Tensors("train/loss")] == list(range(1, 9))
+    assert [event.step for event in events.Tensors("validation/loss")] == [4, 8]
+
+
+def test_a_spike_is_reported_with_its_samples(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    last = WINDOW + 5
+    losses = {step: 3.0 + 0.01 * (step % 3) for step in range(1, last)} | {last: 4.0}
+    run(trainer, range(1, last + 1), ReportSpikes(), record=lambda step: metrics(step, losses[step]))
+    (record,) = read_metrics(trainer.config.output / "spikes.jsonl")
+    assert (record["step"], record["name"], record["samples"]) == (last, "loss", [8 * last - 8, 8 * last - 1])
+    assert "is a spike" in capsys.readouterr().err
+
+
+def test_nothing_is_a_spike_before_the_window_is_full() -> None:
+    assert not is_spike(1e9, deque([1.0] * (WINDOW - 1)))
+    assert is_spike(1e9, deque([1.0, 1.1] * (WINDOW // 2)))
+    assert not is_spike(1.2, deque([1.0, 1.1] * (WINDOW // 2)))
+
+
+def test_progress_prints_every_few_steps(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run(trainer, range(1, 9), ShowProgress())
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["1/8", "2/8", "4/8", "6/8", "8/8"]
+
+
+def test_a_line_says_when_a_step_was_skipped() -> None:
+    assert "SKIPPED" in describe(metrics(1, skipped=True, loss_scale=1024.0), 8)
+    assert "loss scale" not in describe(metrics(1), 8)
+
+
+def test_records_are_json_with_the_documented_keys(trainer: Any) -> None:
+    run(trainer, range(1, 2), WriteMetrics())
+    record = json.loads((trainer.config.output / "metrics.jsonl").read_text())
+    assert set(record) == set(StepMetrics.__dataclass_fields__)

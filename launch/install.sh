@@ -38,7 +38,7 @@ install() {
         fi
     fi
     echo "install: packages of $* into .venv (some 300 MB to fetch the first time; a minute or two)" >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${@/#/--requirement=}" || return 2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . || return 2
+    .venv/bin/python -m pip install -qq --disable-pip-version-check "${@/#/--requirement=}" || return 2
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --editable . || return 2
     echo "$stamp" >"$file"
 }

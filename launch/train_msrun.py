@@ -106,7 +106,9 @@ class Job:
         if dead and self.stop_signal is None:
             raise TrainingError("\n".join(_describe_death(member) for member in dead))
         if dead:
-            raise TrainingError(f"{dead[0].name} was stopped before it could save ({_reason(dead[0].process.returncode)})")
+            raise TrainingError(
+                f"{dead[0].name} was stopped before it could save ({_reason(dead[0].process.returncode)})"
+            )
 
     def _start(self, name: str, rank: int, role: str, command: Sequence[str], logs: Path) -> Member:
         own = {"MS_ROLE": role, "MS_NODE_ID": str(rank), "RANK_ID": str(rank), "DEVICE_ID": str(rank)}

@@ -19,7 +19,7 @@ LENGTH = 32
 @pytest.fixture(scope="module")
 def scorer(lu_xun: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[PanguAlpha, ModelConfig, Tokenizer]:
     path: Path = tmp_path_factory.mktemp("perplexity") / "tok"
-    train_tokenizer(lu_xun, path, 400)
+    train_tokenizer(lu_xun, path, 450)
     tokenizer = load_tokenizer(path)
     config = ModelConfig(
         num_layers=2,

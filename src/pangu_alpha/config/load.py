@@ -5,6 +5,7 @@ A recipe is looked for as a path, then by name in `configs/` of this project.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ def build_config(values: dict[str, Any], overrides: Sequence[str] = (), source: 
     Raises:
         ConfigError: as in `load_config`; messages begin with `source`.
     """
+    values = copy.deepcopy(values)
     for override in overrides:
         _apply_override(values, override)
     _expand_model_preset(values, source)
@@ -103,7 +105,7 @@ def _expand_model_preset(values: dict[str, Any], source: str) -> None:
         return
     own = dict(model)
     preset = own.pop("preset")
-    if preset not in MODEL_PRESETS:
+    if not isinstance(preset, str) or preset not in MODEL_PRESETS:
         raise ConfigError(f"{source}: model.preset {preset!r} is unknown: {_did_you_mean(str(preset), MODEL_PRESETS)}")
     values["model"] = {**MODEL_PRESETS[preset], **own}
 

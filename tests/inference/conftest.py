@@ -47,7 +47,7 @@ def inference_tokenizer() -> ByteTokenizer:
 @pytest.fixture(scope="session")
 def inference_config() -> Callable[..., ModelConfig]:
     def make(**changes: Any) -> ModelConfig:
-        sizes = {"num_layers": 3, "hidden_size": 32, "num_heads": 4, "vocab_size": 264, "seq_length": 40}
+        sizes = {"num_layers": 2, "hidden_size": 32, "num_heads": 4, "vocab_size": 264, "seq_length": 40}
         rest = {"final_norm": "before_query_layer", "dropout": 0.1, "compute_dtype": "float32"}
         return ModelConfig(**{**sizes, **rest, **changes})
 

@@ -24,10 +24,13 @@ def parts(
 
 @pytest.fixture(scope="module")
 def generator(parts: tuple[Any, Any, Any]) -> Generator:
-    return Generator(*parts)
+    """Given three prompts everywhere, so that it compiles once."""
+    return Generator(*parts, batch_size=3)
 
 
-def reference(parts: tuple[Any, Any, Any], recompute: Callable[..., np.ndarray], context: list[int], n: int) -> list[int]:
+def reference(
+    parts: tuple[Any, Any, Any], recompute: Callable[..., np.ndarray], context: list[int], n: int
+) -> list[int]:
     """Greedy continuation without a cache; beyond the context, the newest half goes on."""
     network, config, tokenizer = parts
     allowed = np.arange(config.vocab_size) < tokenizer.vocab_size
@@ -51,7 +54,7 @@ def test_greedy_equals_recomputation(generator: Generator, parts: Any, recompute
 
 def test_text_goes_on_beyond_the_context(generator: Generator, parts: Any, recompute: Any) -> None:
     options = SamplingOptions(max_new_tokens=90, temperature=0.0)
-    contexts = [parts[2].encode("话说天下大势，分久必"), parts[2].encode("分久")]
+    contexts = [parts[2].encode(prompt) for prompt in ("话说天下大势，分久必", "分久", "汉朝")]
     expected = [reference(parts, recompute, context, 90) for context in contexts]
     assert max(map(len, expected)) == 90, "the network stops early: choose other prompts"
     assert [list(result.tokens) for result in generator.generate(contexts, options)] == expected
@@ -61,7 +64,7 @@ def test_a_prompt_longer_than_the_context_keeps_its_end(
     generator: Generator, parts: Any, recompute: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prompt = parts[2].encode("话说天下大势，分久必合，合久必分。")
-    (result,) = generator.generate([prompt], GREEDY)
+    result = generator.generate([prompt, *PROMPTS[:2]], GREEDY)[0]
     assert list(result.tokens) == reference(parts, recompute, prompt, 12)
     assert f"prompt 1 has {len(prompt)} tokens, but the network sees 40" in capsys.readouterr().err
 
@@ -70,25 +73,28 @@ def test_documents_before_the_last_are_not_seen(generator: Generator, parts: Any
     document = parts[2].encode("分久必合")
     other = parts[2].encode("周末")
     options = SamplingOptions(max_new_tokens=8, temperature=0.0)
-    alone, after = generator.generate([document, [*other, EOD, *document]], options)
-    assert alone.tokens == after.tokens
-    # A prompt that ends with <eod> asks for a new document.
-    fresh, again = generator.generate([[*other, EOD], [*other, EOD]], options)
-    assert fresh.tokens == again.tokens
+    two, three = [*other, EOD, *document], [*document, EOD, *other, EOD, *document]
+    alone, after_one, after_two = generator.generate([document, two, three], options)
+    assert alone.tokens == after_one.tokens == after_two.tokens
 
 
-def test_sampling_does_not_depend_on_the_batch(parts: Any) -> None:
+def test_a_prompt_that_ends_a_document_asks_for_a_new_one(generator: Generator, parts: Any, recompute: Any) -> None:
+    prompts = [[*parts[2].encode(text), EOD] for text in ("周末", "分久必合", "秦")]
+    options = SamplingOptions(max_new_tokens=8, temperature=0.0)
+    for prompt, result in zip(prompts, generator.generate(prompts, options), strict=True):
+        assert list(result.tokens) == reference(parts, recompute, prompt, 8)
+
+
+def test_sampling_does_not_depend_on_the_batch(generator: Generator, parts: Any) -> None:
     options = SamplingOptions(max_new_tokens=15, top_k=50, seed=5)
-    together = Generator(*parts, batch_size=3).generate(PROMPTS, options)
-    one_by_one = Generator(*parts, batch_size=1).generate(PROMPTS, options)
-    two_at_once = Generator(*parts, batch_size=2).generate(PROMPTS, options)
-    assert together == one_by_one == two_at_once
-    assert Generator(*parts, batch_size=3).generate(PROMPTS, SamplingOptions(15, top_k=50, seed=6)) != together
+    together = generator.generate(PROMPTS, options)
+    assert Generator(*parts, batch_size=2).generate(PROMPTS, options) == together
+    assert generator.generate(PROMPTS, SamplingOptions(15, top_k=50, seed=6)) != together
 
 
-def test_stops_at_the_end_tokens_and_never_draws_the_other_special_ones(parts: Any) -> None:
+def test_stops_at_the_end_tokens_and_never_draws_the_other_special_ones(generator: Generator) -> None:
     options = SamplingOptions(max_new_tokens=60, temperature=30.0)  # nearly uniform over 258 ids
-    results = Generator(*parts, batch_size=8).generate([*PROMPTS * 11], options)
+    results = generator.generate(PROMPTS * 11, options)
     drawn = [token for result in results for token in result.tokens]
     assert not {0, 1, 260, 261, 262, 263} & set(drawn)
     assert {result.finish for result in results} == {"<eod>", "<eot>", "length"}

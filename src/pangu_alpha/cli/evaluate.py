@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         actions,
         "perplexity",
         "loss, perplexity and bits per character of a network",
-        "Score every token of the input once, with a sliding window, and print loss, perplexity and bits per character.",
+        "Score every token of the input once, with a sliding window: loss, perplexity and bits per character.",
         "pangu evaluate perplexity --checkpoint runs/tiny_cpu --input validation.jsonl --stride 64",
     )
     perplexity.add_argument(
@@ -69,7 +69,7 @@ def _perplexity(arguments: argparse.Namespace) -> dict[str, object]:
     from pangu_alpha.evaluation.perplexity import measure_perplexity
     from pangu_alpha.inference import load_trained
 
-    model = load_trained(arguments.checkpoint, arguments.tokenizer, arguments.device)
+    model = load_trained(arguments.checkpoint, arguments.tokenizer, arguments.device, fuse_operators=True)
     window = model.config.model.seq_length
     stride = window // 2 if arguments.stride is None else arguments.stride
     result = measure_perplexity(
@@ -110,7 +110,11 @@ def _ngrams(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def _declare(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, description: str, example: str
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    description: str,
+    example: str,
 ) -> argparse.ArgumentParser:
     parser = actions.add_parser(
         name,
@@ -119,9 +123,7 @@ def _declare(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--input", nargs="+", type=Path, required=True, metavar="PATH", help=f"held-out text: {_PATHS}"
-    )
+    parser.add_argument("--input", nargs="+", type=Path, required=True, metavar="PATH", help=f"held-out text: {_PATHS}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to this file")
     return parser
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.description = (
-        "Continue prompts with a trained network. One prompt is continued as you watch; of several, each is printed when "
-        "it is complete. The continuation ends at <eod>, at <eot>, or after --max-new-tokens."
+        "Continue prompts with a trained network. One prompt is continued as you watch; of several, each is printed "
+        "when it is complete. The continuation ends at <eod>, at <eot>, or after --max-new-tokens."
     )
     parser.epilog = (
         "examples:\n  pangu generate --checkpoint runs/tiny_cpu --prompt 话说天下大势\n"
@@ -41,12 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "ascend", "gpu"), help="default: what the run's settings say")
     parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="length of a continuation (100)")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0: always the likeliest token (1)")
-    parser.add_argument("--top-k", type=int, default=0, metavar="K", help="draw from the K likeliest tokens; 0: all (0)")
+    parser.add_argument(
+        "--top-k", type=int, default=0, metavar="K", help="draw from the K likeliest tokens; 0: all (0)"
+    )
     parser.add_argument(
         "--top-p", type=float, default=1.0, metavar="P", help="draw from the likeliest tokens that make up P (1)"
     )
     parser.add_argument(
-        "--repetition-penalty", type=float, default=1.0, metavar="R", help="above 1: repeat less; 1.1 to 1.3 are usual (1)"
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        metavar="R",
+        help="above 1: repeat less; 1.1 to 1.3 are usual (1)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed gives another text (0)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="prompts computed together (8)")
@@ -86,9 +92,7 @@ def _read_prompts(paths: Sequence[Path]) -> list[str]:
     return prompts
 
 
-def _print_continuations(
-    generator: Generator, prompts: Sequence[str], options: SamplingOptions, as_json: bool
-) -> None:
+def _print_continuations(generator: Generator, prompts: Sequence[str], options: SamplingOptions, as_json: bool) -> None:
     is_live = len(prompts) == 1 and not as_json
     if is_live:
         _write(prompts[0])

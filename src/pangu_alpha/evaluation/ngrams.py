@@ -56,8 +56,9 @@ class NgramModels:
         trigrams, counts = np.unique(grams, return_counts=True)
         bigrams, bigram_kinds = np.unique(trigrams % self._num_ids**2, return_counts=True)
         # Lower orders count in how many kinds of context a gram occurs, not how often (Kneser and Ney, 1995).
+        unigrams, unigram_kinds = np.unique(bigrams % self._num_ids, return_counts=True)
         self._orders = [
-            _Order(*np.unique(bigrams % self._num_ids, return_counts=True), self._num_ids),
+            _Order(unigrams, unigram_kinds, self._num_ids),
             _Order(bigrams, bigram_kinds, self._num_ids),
             _Order(trigrams, counts, self._num_ids),
         ]

@@ -79,9 +79,7 @@ def measure_perplexity(
     if not texts:
         raise DataError("the input holds no text: give at least one document with a character")
     windows = (
-        window
-        for tokens in texts
-        for window in sliding_windows(tokens, tokenizer.eod_id, config.seq_length, stride)
+        window for tokens in texts for window in sliding_windows(tokens, tokenizer.eod_id, config.seq_length, stride)
     )
     loss = PanguAlphaLoss(network).set_train(False)
     num_tokens = sum(map(len, texts))

@@ -1,8 +1,8 @@
 """The trained network with a key/value cache: each token is computed once, not once for every token after it.
 
-The cache is a ring of `seq_length` slots, the same slot for all rows of the batch. Prompts are aligned at their ends, so
-a shorter row has unused slots before its first token; they are the ones written next when the ring comes round. So every
-row can hold `seq_length` tokens, whatever the lengths of the others.
+The cache is a ring of `seq_length` slots, the same slot for all rows of the batch. Prompts are aligned at their ends,
+so a shorter row has unused slots before its first token; they are the ones written next when the ring comes round. So
+every row can hold `seq_length` tokens, whatever the lengths of the others.
 
 One rule does for causality, unused slots, documents and the ring: a token at position p of its document attends to its
 own slot and the p slots before it.

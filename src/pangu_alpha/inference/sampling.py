@@ -31,7 +31,7 @@ class SamplingOptions:
     top_p: float = 1.0
     """Draw from the fewest likeliest tokens whose probabilities add up to at least this."""
     repetition_penalty: float = 1.0
-    """Logits of tokens that the context holds are divided by it, or multiplied where negative (CTRL, arXiv 1909.05858)."""
+    """Logits of the context's tokens are divided by it, or multiplied where negative (CTRL, arXiv 1909.05858 §4.1)."""
     seed: int = 0
     """The draw of a token depends on this, the prompt's number and the token's number in its continuation only."""
 
@@ -85,9 +85,7 @@ def penalise_repetition(logits: NDArray[np.float32], context: Sequence[int], pen
     logits[seen] = np.where(logits[seen] > 0, logits[seen] / penalty, logits[seen] * penalty)
 
 
-def candidates(
-    logits: NDArray[np.float32], options: SamplingOptions
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def candidates(logits: NDArray[np.float32], options: SamplingOptions) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Tokens that may be drawn, likeliest first, and their probabilities: of all tokens, after the temperature."""
     allowed = np.flatnonzero(np.isfinite(logits))
     if 0 < options.top_k < len(allowed):

@@ -10,8 +10,8 @@ _BROKEN = "\ufffd"
 class TextStream:
     """Turns the tokens of one continuation into pieces of text.
 
-    A character outside the vocabulary comes as up to four byte tokens. Decoding some of them gives U+FFFD at the end, so
-    tokens wait until the text ends in a whole character.
+    A character outside the vocabulary comes as up to four byte tokens. Decoding some of them gives U+FFFD at the end,
+    so tokens wait until the text ends in a whole character.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

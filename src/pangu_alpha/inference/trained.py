@@ -25,13 +25,16 @@ class TrainedModel:
     checkpoint: Checkpoint
 
 
-def load_trained(path: Path, tokenizer: Path | None = None, device: Device | None = None) -> TrainedModel:
+def load_trained(
+    path: Path, tokenizer: Path | None = None, device: Device | None = None, *, fuse_operators: bool = False
+) -> TrainedModel:
     """Open a checkpoint, or the newest good one of a run's directory, and set MindSpore's device.
 
     Args:
         path: a checkpoint or a run's output directory.
         tokenizer: where the tokenizer is; None: where the run's settings say.
         device: where to compute; None: where the run did.
+        fuse_operators: do so if the run did. It pays for whole windows of tokens, not for one token at a time.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or it is of another network than its settings say.
@@ -42,7 +45,7 @@ def load_trained(path: Path, tokenizer: Path | None = None, device: Device | Non
     overrides = [] if device is None else [f"device={device}"]
     config = build_config(checkpoint.state["config"], overrides, source=f"{checkpoint.path}/index.json")
     opened = _open_tokenizer(checkpoint, tokenizer or config.tokenizer)
-    set_device(config.device, config.fuse_operators)
+    set_device(config.device, fuse_operators and config.fuse_operators)
     # Not `build_network`: drawing starting values that are replaced at once takes minutes for a large network.
     network = PanguAlpha(config.model)
     load_parameters(checkpoint, "weights", network.trainable_params())

@@ -1,0 +1,82 @@
+"""A training that is killed, stopped or finds a damaged checkpoint computes what an uninterrupted one does."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pangu_alpha.checkpoint import list_checkpoints, open_checkpoint
+
+if TYPE_CHECKING:
+    from tests.conftest import TinyProject
+
+
+def _wait_for_step(project: TinyProject, process: subprocess.Popen[str], run: str, step: int) -> None:
+    deadline = time.monotonic() + 100
+    while (records := project.records(run)) == [] or records[-1]["step"] < step:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"step {step} was not reached"
+        time.sleep(0.002)
+
+
+def test_killed_run_equals_uninterrupted_run(tiny_project: TinyProject, reference_run: str) -> None:
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    # At least one checkpoint interval further each time, so that a run that never resumes would not come to its end here.
+    for step in (moments.randint(20, 60), moments.randint(100, 140), moments.randint(180, 240)):
+        process = tiny_project.start("train", "recipe.yaml", "output=killed")
+        _wait_for_step(tiny_project, process, "killed", step)
+        time.sleep(moments.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        assert tiny_project.losses("killed")[-1][0] < 300, "killed too late to show anything"
+    last = tiny_project.pangu("train", "recipe.yaml", "output=killed")
+    assert last.returncode == 0, last.stderr
+    assert "going on after step" in last.stderr
+    assert tiny_project.losses("killed") == tiny_project.losses(reference_run), f"random seed {seed}"
+    validations = [tiny_project.folder / run / "validation.jsonl" for run in ("killed", reference_run)]
+    assert validations[0].read_text() == validations[1].read_text()
+
+
+# While a graph runs, MindSpore turns SIGINT into SIGTERM.
+@pytest.mark.parametrize(("number", "codes"), [(signal.SIGTERM, {143}), (signal.SIGINT, {130, 143})])
+def test_signal_saves_and_run_goes_on(
+    tiny_project: TinyProject, reference_run: str, number: signal.Signals, codes: set[int]
+) -> None:
+    run = f"stopped_{number.name}"
+    # Checkpoints are too far apart to be the reason why the run goes on from this step.
+    words = ("train", "recipe.yaml", f"output={run}", "train.checkpoint_every=1000")
+    process = tiny_project.start(*words)
+    _wait_for_step(tiny_project, process, run, 3)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode in codes, stderr
+    assert "Traceback" not in stderr
+    step = tiny_project.losses(run)[-1][0]
+    assert step < 300, "stopped too late to show anything"
+    assert [path.name for path in list_checkpoints(tiny_project.folder / run / "checkpoints")] == [f"step_{step:08d}"]
+    resumed = tiny_project.pangu(*words, f"train.steps={step + 20}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"going on after step {step}" in resumed.stderr
+    assert tiny_project.losses(run) == tiny_project.losses(reference_run)[: step + 20]
+
+
+def test_damaged_checkpoint_is_skipped(tiny_project: TinyProject, reference_run: str) -> None:
+    shutil.copytree(tiny_project.folder / reference_run, tiny_project.folder / "damaged")
+    before, newest = list_checkpoints(tiny_project.folder / "damaged" / "checkpoints")
+    weights = newest / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    done = tiny_project.pangu("train", "recipe.yaml", "output=damaged")
+    assert done.returncode == 0, done.stderr
+    assert f"skipping a checkpoint: damaged/checkpoints/{newest.name}/weights.safetensors is damaged" in done.stderr
+    assert f"going on after step {int(before.name.removeprefix('step_'))}" in done.stderr
+    assert tiny_project.losses("damaged") == tiny_project.losses(reference_run)
+    assert open_checkpoint(newest).step == 300, "the damaged checkpoint was not replaced by a good one"

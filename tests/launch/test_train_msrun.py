@@ -1,0 +1,113 @@
+"""Data-parallel training with real processes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import TinyProject
+
+SCRIPT = Path(__file__).parents[2] / "launch" / "train_msrun.sh"
+
+
+def _start(project: TinyProject, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["bash", str(SCRIPT), *words],
+        cwd=project.folder,
+        env={**project.environment(), "PYTHON": sys.executable},
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def _start_endless(project: TinyProject, run: str) -> subprocess.Popen[str]:
+    """Two workers that would train for hours, after their first steps."""
+    process = _start(project, "--workers", "2", "recipe.yaml", f"output={run}", "train.steps=1000000")
+    deadline = time.monotonic() + 100
+    while len(project.records(run)) < 3:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "the workers did not begin"
+        time.sleep(0.05)
+    return process
+
+
+def _workers_of(run: str) -> list[int]:
+    """Ids of the processes of rank 1, found by their arguments and environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"output={run}\0".encode() in arguments and b"MS_ROLE=MS_WORKER" in environment:
+            found.append((b"RANK_ID=1\0" in environment, int(folder.name)))
+    return [process_id for _, process_id in sorted(found, reverse=True)]
+
+
+def test_two_workers_equal_one(tiny_project: TinyProject) -> None:
+    words = ("recipe.yaml", "train.steps=5", "train.validate_every=5", "train.num_micro_batches=2")
+    alone = tiny_project.pangu("train", *words, "output=alone")
+    assert alone.returncode == 0, alone.stderr
+    together = _start(tiny_project, "--workers", "2", *words, "output=together")
+    _, stderr = together.communicate(timeout=150)
+    assert together.returncode == 0, stderr
+    expected, got = tiny_project.losses("alone"), tiny_project.losses("together")
+    assert [step for step, _, _ in got] == [1, 2, 3, 4, 5]
+    for (_, loss, norm), (_, got_loss, got_norm) in zip(expected, got, strict=True):
+        assert got_loss == pytest.approx(loss, abs=1e-5)
+        assert got_norm == pytest.approx(norm, rel=1e-4)
+    for rank in (0, 1):
+        assert (tiny_project.folder / "together" / "logs" / f"worker_{rank}.log").exists()
+    assert "step 5/5" in stderr and "DISTRIBUTED" not in stderr
+
+
+def test_dead_worker_ends_the_job(tiny_project: TinyProject) -> None:
+    process = _start_endless(tiny_project, "with_dead_worker")
+    rank_1, rank_0 = _workers_of("with_dead_worker")
+    start = time.monotonic()
+    subprocess.run(["kill", "-KILL", str(rank_1)], check=True)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert time.monotonic() - start < 5
+    assert "worker_1 died (killed by SIGKILL)" in stderr
+    assert "worker_1.log" in stderr
+    assert not Path(f"/proc/{rank_0}").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_saves_and_ends_all_workers(tiny_project: TinyProject, number: signal.Signals, code: int) -> None:
+    run = f"workers_{number.name}"
+    process = _start_endless(tiny_project, run)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    stopped = re.search(r"stopped at step (\d+)", stderr)
+    assert stopped is not None, stderr
+    assert (tiny_project.folder / run / "checkpoints" / f"step_{int(stopped[1]):08d}").is_dir()
+    assert _workers_of(run) == []
+
+
+def test_worker_with_an_error_is_named(tiny_project: TinyProject) -> None:
+    words = ("--workers", "2", "recipe.yaml", "output=refused", "tokenizer=other_tokenizer")
+    process = _start(tiny_project, *words)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.search(r"worker_[01] died \(exit code 2\)", stderr)
+    assert "tokens/train" in stderr
+
+
+def test_wrong_settings_start_nothing(tiny_project: TinyProject) -> None:
+    process = _start(tiny_project, "--workers", "3", "recipe.yaml", "output=never")
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "train.batch_size(4)" in stderr and "Traceback" not in stderr
+    assert not (tiny_project.folder / "never").exists()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,12 +33,15 @@ def test_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("words", WITHOUT_MINDSPORE, ids=" ".join)
 def test_starts_at_once(words: list[str], tiny_project: TinyProject) -> None:
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert tiny_project.pangu(*words).returncode == 0
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.3
+    # Processor time, which is the wall time of an idle machine: other work on this one must not fail the test.
+    assert min(_processor_seconds(tiny_project, words) for _ in range(5)) < 0.3
+
+
+def _processor_seconds(project: TinyProject, words: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert project.pangu(*words).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,8 @@ def test_does_not_load_mindspore(words: list[str], tiny_project: TinyProject) ->
         f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
         "assert 'mindspore' not in sys.modules, 'mindspore was imported'"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tiny_project.folder, capture_output=True, text=True)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, cwd=tiny_project.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

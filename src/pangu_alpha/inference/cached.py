@@ -20,6 +20,8 @@ from pangu_alpha.model import PanguAlpha
 from pangu_alpha.model.attention import MASKED
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.model.layer import Layer, QueryLayer
+from pangu_alpha.model.linear import LayerNorm
+from pangu_alpha.model.operators import EPSILON
 
 
 class RingMask(nn.Cell):
@@ -47,12 +49,29 @@ class RingMask(nn.Cell):
         return self.penalty(self.cast(self.too_old(ages, positions), ms.float32), MASKED)
 
 
+class RowNorm(nn.Cell):
+    """The network's LayerNorm as one operator: for a few rows the launches of its parts would cost more."""
+
+    def __init__(self, source: LayerNorm) -> None:
+        super().__init__(auto_prefix=False)
+        self.source = source
+        self.cast = ops.Cast()
+        self.norm = ops.LayerNorm(begin_norm_axis=1, begin_params_axis=1, epsilon=EPSILON)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """[N, size] → [N, size]."""
+        normed = self.norm(self.cast(x, ms.float32), self.source.gamma, self.source.beta)[0]
+        return self.cast(normed, self.source.compute_dtype)
+
+
 class CachedLayer(nn.Cell):
     """One layer of the network, with the keys and values of the tokens it has seen."""
 
     def __init__(self, layer: Layer, config: ModelConfig, batch_size: int, name: str) -> None:
         super().__init__(auto_prefix=False)
         self.layer = layer
+        self.attention_norm = RowNorm(layer.attention_norm)
+        self.feed_forward_norm = RowNorm(layer.feed_forward_norm)
         self.takes_positions = isinstance(layer, QueryLayer)
         self.shape = (batch_size, config.num_heads, config.seq_length, config.head_size)
         rows = (batch_size * config.num_heads * config.seq_length, config.head_size)
@@ -62,6 +81,8 @@ class CachedLayer(nn.Cell):
         self.write_keys = ops.ScatterUpdate()
         self.write_values = ops.ScatterUpdate()
         self.reshape = ops.Reshape()
+        self.add_attention = ops.Add()
+        self.add_feed_forward = ops.Add()
 
     def construct(
         self, hidden: Tensor, position_ids: Tensor, mask: Tensor, cache_rows: Tensor, sample_keys: Tensor
@@ -79,18 +100,21 @@ class CachedLayer(nn.Cell):
             [B·T, d].
         """
         attention = self.layer.attention
-        batch = mask.shape[0]
-        normed = self.layer.attention_norm(hidden)
-        query_input = self.layer.queries(position_ids) if self.takes_positions else normed
-        query = attention.heads(attention.query(query_input), batch)
-        key = attention.heads(attention.key(normed), batch)
-        value = attention.heads(attention.value(normed), batch)
-        keys = self.write_keys(self.keys, cache_rows, self.reshape(key, (-1, self.shape[3])))
-        values = self.write_values(self.values, cache_rows, self.reshape(value, (-1, self.shape[3])))
-        attended = attention.attend(
-            query, self.reshape(keys, self.shape), self.reshape(values, self.shape), mask, sample_keys
-        )
-        return self.layer.finish(hidden, attended, sample_keys)
+        normed = self.attention_norm(hidden)
+        query = attention.query(self.layer.queries(position_ids) if self.takes_positions else normed)
+        key = self.write_keys(self.keys, cache_rows, self.rows(attention.key(normed)))
+        value = self.write_values(self.values, cache_rows, self.rows(attention.value(normed)))
+        query = self.reshape(self.rows(query), (self.shape[0], self.shape[1], -1, self.shape[3]))
+        key, value = self.reshape(key, self.shape), self.reshape(value, self.shape)
+        hidden = self.add_attention(hidden, attention.attend(query, key, value, mask, sample_keys))
+        return self.add_feed_forward(hidden, self.layer.feed_forward(self.feed_forward_norm(hidden)))
+
+    def rows(self, x: Tensor) -> Tensor:
+        """[B·T, d] → [B·heads·T, head_size], in the order of the cache."""
+        if x.shape[0] > self.shape[0]:
+            x = self.layer.attention.heads(x, self.shape[0])
+        # With one token a sample, the heads stand in this order already.
+        return self.reshape(x, (-1, self.shape[3]))
 
 
 class CachedNetwork(nn.Cell):
@@ -109,6 +133,7 @@ class CachedNetwork(nn.Cell):
             [CachedLayer(layer, config, batch_size, f"cache.{i}") for i, layer in enumerate(network.layers)],
             auto_prefix=False,
         )
+        self.final_norm = RowNorm(network.final_norm)
         self.query_layer = CachedLayer(network.query_layer, config, batch_size, "cache.query_layer")
         first_rows = np.arange(batch_size * config.num_heads, dtype=np.int32) * config.seq_length
         self.first_rows = Tensor(first_rows.reshape(-1, 1))
@@ -135,8 +160,8 @@ class CachedNetwork(nn.Cell):
         for layer in self.layers:
             hidden = layer(hidden, position_ids, mask, cache_rows, keys)
         if self.norm_first:
-            hidden = self.query_layer(network.final_norm(hidden), position_ids, mask, cache_rows, keys)
+            hidden = self.query_layer(self.final_norm(hidden), position_ids, mask, cache_rows, keys)
         else:
-            hidden = network.final_norm(self.query_layer(hidden, position_ids, mask, cache_rows, keys))
+            hidden = self.final_norm(self.query_layer(hidden, position_ids, mask, cache_rows, keys))
         newest = self.reshape(hidden, (*input_ids.shape, self.hidden_size))[:, -1]
         return self.cast(network.head(newest, network.embedding.word.table), ms.float32)

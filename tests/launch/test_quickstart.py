@@ -1,0 +1,120 @@
+"""The quickstart on the user's own text: it ends, goes on where it was stopped, and does only what is needed again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.conftest import TinyProject
+
+LAUNCH = Path(__file__).parents[2] / "launch"
+NUM_STAGES = 8
+NETWORK = ("model.num_layers=2", "model.hidden_size=32", "model.num_heads=2", "model.seq_length=32")
+
+
+def _start(project: TinyProject, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            str(LAUNCH / "quickstart.py"),
+            *NETWORK,
+            *overrides,
+            "--text",
+            "text.jsonl",
+            "--output",
+            "quick",
+        ],
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def _skipped(output: str) -> int:
+    return output.count(": done before")
+
+
+def test_stop_go_on_and_repeat(tiny_project: TinyProject) -> None:
+    process = _start(tiny_project, "train.steps=400")
+    deadline = time.monotonic() + 100
+    while len(tiny_project.records("quick/train")) < 3:
+        assert process.poll() is None and time.monotonic() < deadline, "no step was done"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "the same command goes on from here" in output and "Traceback" not in output
+    stopped_at = len(tiny_project.records("quick/train"))
+    assert stopped_at < 400
+
+    process = _start(tiny_project, "train.steps=400")
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert _skipped(output) == 4
+    assert f"going on after step {stopped_at}" in output
+    assert [record["step"] for record in tiny_project.records("quick/train")] == list(range(1, 401))
+    score = json.loads((tiny_project.folder / "quick" / "perplexity.json").read_text())
+    assert f"{score['bits_per_character']:.3f}" in output
+    assert all(word in output for word in ("unigram", "trigram", "话说天下大势，▸", "却说曹操▸", "loss.png"))
+
+    process = _start(tiny_project, "train.steps=400")
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert _skipped(output) == NUM_STAGES
+
+    # Other settings begin another training, and put the finished one aside; the text and its tokens stay.
+    process = _start(tiny_project, "train.steps=20")
+    put_aside = tiny_project.folder / "quick" / "train_old_1" / "metrics.jsonl"
+    while not put_aside.exists():
+        assert process.poll() is None, "ended without training"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert _skipped(output) == 4
+    assert len(tiny_project.records("quick/train_old_1")) == 400
+
+
+def test_wrong_setting_is_explained(tiny_project: TinyProject) -> None:
+    process = _start(tiny_project, "train.stepz=1")
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "unknown key train.stepz" in output and "Traceback" not in output
+
+
+def test_help_installs_nothing(tmp_path: Path) -> None:
+    launch = tmp_path / "launch"
+    launch.mkdir()
+    for name in ("quickstart.sh", "install.sh"):
+        (launch / name).write_bytes((LAUNCH / name).read_bytes())
+    done = subprocess.run(
+        ["bash", str(launch / "quickstart.sh"), "--help"], check=True, capture_output=True, encoding="utf-8"
+    )
+    assert "Usage: bash launch/quickstart.sh" in done.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_unfit_python_is_refused(tmp_path: Path) -> None:
+    # It says no to the question whether its version will do.
+    python = tmp_path / "python3.13"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    script = f"source {LAUNCH / 'install.sh'}; find_python"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+    )
+    assert done.returncode == 2
+    assert "is not a Python 3.10, 3.11 or 3.12" in done.stderr

@@ -1,6 +1,7 @@
 """The errors a user can cause or meet. Each message says what is wrong, where, and what to do about it.
 
-The command line prints the message without a traceback. Exit code 2 means that the input was wrong, 1 that the run failed.
+The command line prints the message without a traceback. Exit code 2 means that the input was wrong, 1 that the run
+failed.
 """
 
 

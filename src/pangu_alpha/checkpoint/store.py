@@ -56,7 +56,7 @@ class Checkpoint:
 
 
 def save_checkpoint(root: Path, step: int, groups: Mapping[str, Tensors], state: Mapping[str, Any]) -> Path:
-    """Write `root`/step_XXXXXXXX and return its path; one that is already there is left as it is.
+    """Write `root`/step_XXXXXXXX and return its path; one that is already there and whole stays.
 
     Args:
         root: directory of all checkpoints of the run.
@@ -69,7 +69,10 @@ def save_checkpoint(root: Path, step: int, groups: Mapping[str, Tensors], state:
     """
     final = root / f"step_{step:08d}"
     if final.exists():
-        return final
+        try:
+            return open_checkpoint(final).path
+        except CheckpointError:
+            shutil.rmtree(final)  # damaged: the run went on from an earlier one and came here again
     try:
         root.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".writing_", dir=root))

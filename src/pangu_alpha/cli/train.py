@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pangu_alpha.config import RunConfig, load_config, num_parameters, tokens_per_step
 from pangu_alpha.console import say
-from pangu_alpha.data import open_training_data, open_validation_data
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
@@ -30,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
+    from pangu_alpha.data import open_training_data, open_validation_data
+
     config = load_config(arguments.recipe, arguments.overrides)
     tokenizer_fingerprint = None
     if config.tokenizer is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -68,6 +70,26 @@ def test_two_workers_equal_one(tiny_project: TinyProject) -> None:
     for rank in (0, 1):
         assert (tiny_project.folder / "together" / "logs" / f"worker_{rank}.log").exists()
     assert "step 5/5" in stderr and "DISTRIBUTED" not in stderr
+
+
+def test_msrun_itself_starts_the_same_workers(tiny_project: TinyProject) -> None:
+    folder = Path(sys.executable).parent
+    # msrun starts the first `python` of the path: this is what activating the environment does.
+    environment = {**tiny_project.environment(), "PATH": f"{folder}:{os.environ['PATH']}"}
+    words = ("train", "recipe.yaml", "train.steps=3", "parallel.dp=2", "output=by_msrun", "fuse_operators=false")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    done = subprocess.run(
+        [str(folder / "msrun"), "--worker_num=2", "--local_worker_num=2", "--join=True", f"--master_port={port}",
+         "--log_dir=msrun_logs", str(folder / "pangu"), *words],
+        cwd=tiny_project.folder, env=environment, capture_output=True, text=True, timeout=150, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    alone = tiny_project.pangu("train", *words[1:3], "output=not_by_msrun", "fuse_operators=false")
+    assert alone.returncode == 0, alone.stderr
+    for one, two in zip(tiny_project.losses("not_by_msrun"), tiny_project.losses("by_msrun"), strict=True):
+        assert two == pytest.approx(one, rel=1e-5)
 
 
 def test_dead_worker_ends_the_job(tiny_project: TinyProject) -> None:

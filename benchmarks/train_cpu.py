@@ -29,7 +29,7 @@ import numpy as np
 from pangu_alpha.config import RunConfig, build_config, model_flops_per_token, tokens_per_step
 from pangu_alpha.data import Batch
 
-WARM_UP = 3
+WARM_UP = 10
 
 
 def recipe() -> RunConfig:

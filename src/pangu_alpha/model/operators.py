@@ -1,7 +1,7 @@
 """Two functions that have an operator of their own in MindSpore, whose CPU kernels are slow.
 
 On Ascend and GPU the operator is used: one kernel, and nothing kept between its parts. On a CPU, MindSpore's kernels
-for them take 5 to 15 times as long as the elementwise parts that they stand for, which graph fusion joins again
+for them take several times as long as the elementwise parts that they stand for, which graph fusion joins again
 (`docs/performance.md`). Both forms are the same function; a test compares them.
 """
 

@@ -33,6 +33,15 @@ def test_wrong_input_is_explained(tiny_project: TinyProject, words: list[str], p
     assert all(part in done.stderr for part in parts), done.stderr
 
 
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_project: TinyProject) -> None:
+    done = tiny_project.pangu(
+        "train", "recipe.yaml", "output=nan", "schedule.learning_rate=1e30", "schedule.end_learning_rate=0"
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "the last checkpoint, if there is one, is good" in done.stderr
+
+
 def test_checkpoint_of_another_network_is_refused(tiny_project: TinyProject, reference_run: str) -> None:
     done = tiny_project.pangu("train", "recipe.yaml", f"output={reference_run}", "model.hidden_size=64")
     assert done.returncode == 2, done.stderr

@@ -58,7 +58,8 @@ def test_a_batch_is_its_texts_one_by_one(small: Tokenizer, texts: list[str]) -> 
 @settings(max_examples=200, deadline=None)
 @given(ids=st.lists(st.integers(0, 699), max_size=40))
 def test_any_ids_decode_to_a_text_with_a_utf8_form(small: Tokenizer, ids: list[int]) -> None:
-    small.decode(ids).encode()
+    text = small.decode(ids)
+    assert text.encode().decode() == text
 
 
 def test_a_character_cut_short_decodes_to_the_replacement_character(small: Tokenizer) -> None:

@@ -90,8 +90,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _number_or_same(value: Any) -> Any:
-    # YAML 1.1 reads 1e-4 (without a dot) as a string.
-    if isinstance(value, str):
+    # YAML 1.1 reads 1e-4 (without a dot) as a string. `nan` and `inf` are words: a run may be called so.
+    if isinstance(value, str) and any(character.isdigit() for character in value):
         try:
             return float(value)
         except ValueError:

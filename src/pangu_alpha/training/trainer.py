@@ -100,12 +100,13 @@ class Trainer:
         Raises:
             TrainingError: the loss is not finite; what was saved before is still there.
         """
-        rate = matmul_rate(self.config.device, compute_dtype(self.config.model)) * self.config.parallel.num_devices
+        device_rate = matmul_rate(self.config.device, compute_dtype(self.config.model))
+        matmul_flops = device_rate * self.config.parallel.num_devices
         with self._catching_signals():
             for callback in self.callbacks:
                 callback.on_start(self)
             while self.progress.step < self.config.train.steps and self.stop_signal is None:
-                metrics = self._train_one_step(rate)
+                metrics = self._train_one_step(matmul_flops)
                 for callback in self.callbacks:
                     callback.on_step(self, metrics)
                 self.stop_signal = self._agreement.largest(self._wanted_signal or 0) or None
@@ -155,20 +156,20 @@ class Trainer:
         self.scaler.scale = state["loss_scale"]["scale"]
         self.scaler.good_steps = state["loss_scale"]["good_steps"]
 
-    def _train_one_step(self, rate: float) -> StepMetrics:
+    def _train_one_step(self, matmul_flops: float) -> StepMetrics:
         config, progress = self.config, self.progress
         start = time.perf_counter()
-        peak = learning_rate(config.schedule, progress.step)
+        scheduled_rate = learning_rate(config.schedule, progress.step)
         scale = self.scaler.scale
         result = self._step(
-            list(self._micro_batches()), update_scalars(config.optimizer, peak, progress.num_updates), scale
+            list(self._micro_batches()), update_scalars(config.optimizer, scheduled_rate, progress.num_updates), scale
         )
         if config.model.compute_dtype == "float16":
             self.scaler.update(result.skipped)
         elif not math.isfinite(result.loss + result.grad_norm):
             raise TrainingError(
                 f"step {progress.step + 1}: loss {result.loss}, gradient norm {result.grad_norm}. The parameters are "
-                "lost, the last checkpoint is good. Start again from it with a lower schedule.learning_rate"
+                "lost; the last checkpoint, if there is one, is good. Start again with a lower schedule.learning_rate"
             )
         progress.step += 1
         progress.num_updates += not result.skipped
@@ -178,14 +179,14 @@ class Trainer:
         return StepMetrics(
             step=progress.step,
             loss=result.loss,
-            learning_rate=peak,
+            learning_rate=scheduled_rate,
             grad_norm=result.grad_norm,
             num_tokens=result.num_tokens,
             consumed_samples=progress.consumed_samples,
             seconds=seconds,
             tokens_per_second=result.num_tokens / seconds,
             model_flops_per_second=flops,
-            matmul_share=flops / rate,
+            matmul_share=flops / matmul_flops,
             loss_scale=scale,
             skipped=result.skipped,
         )

@@ -104,11 +104,12 @@ def test_the_picture_shows_training_and_validation(trainer: Any) -> None:
 def test_tensorboard_reads_the_events(trainer: Any) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run(trainer, range(1, 9), Validate(), WriteTensorBoard())
+    trainer.config.train.steps = 9
+    run(trainer, range(1, 10), Validate(), WriteTensorBoard())
     events = EventAccumulator(str(trainer.config.output / "tensorboard"))
     events.Reload()
-    assert [event.step for event in events.Tensors("train/loss")] == list(range(1, 9))
-    assert [event.step for event in events.Tensors("validation/loss")] == [4, 8]
+    assert [event.step for event in events.Tensors("train/loss")] == list(range(1, 10))
+    assert [event.step for event in events.Tensors("validation/loss")] == [4, 8, 9]
 
 
 def test_a_spike_is_reported_with_its_samples(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:

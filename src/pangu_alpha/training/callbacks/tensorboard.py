@@ -32,7 +32,8 @@ class WriteTensorBoard(Callback):
             return
         for name in _SCALARS:
             self._writer.add_scalar(f"train/{name}", getattr(metrics, name), metrics.step)
-        if metrics.step % trainer.config.train.validate_every == 0:
+        train = trainer.config.train
+        if metrics.step % train.validate_every == 0 or metrics.step == train.steps:
             for record in read_validations(trainer.config.output)[-1:]:
                 self._writer.add_scalar("validation/loss", record["validation_loss"], record["step"])
             self._writer.flush()

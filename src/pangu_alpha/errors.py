@@ -35,3 +35,19 @@ class TrainingError(PanguError):
     """A run cannot go on: the loss is not finite, or a worker has died."""
 
     exit_code = 1
+
+
+class ClusterError(PanguError):
+    """A rank table, an inventory or a host is not what a job needs."""
+
+
+class CompileError(PanguError):
+    """MindSpore's Ascend compiler cannot be started here, or refuses a rank's program."""
+
+    exit_code = 1
+
+
+class EmulatorError(PanguError):
+    """An exported program cannot be executed: an unknown primitive, a deadlock, a collective that does not match."""
+
+    exit_code = 1

@@ -129,7 +129,7 @@ class LossScaleConfig(Settings):
 
 
 class ParallelConfig(Settings):
-    """Sizes of the mesh axes; their product is the number of devices (processes)."""
+    """The five dimensions of parallelism (paper §3.2). The product of the mesh axes is the number of devices."""
 
     dp: int = Field(default=1, ge=1)
     """Data-parallel replicas."""
@@ -137,11 +137,35 @@ class ParallelConfig(Settings):
     """Operator-level (tensor) parallel slices."""
     pp: int = Field(default=1, ge=1)
     """Pipeline stages."""
+    sequence_parallel: bool = False
+    """Between the matrix products, split the rows over mp too, instead of computing them mp times."""
+    optimizer_sharding: bool = False
+    """Split parameters and Adam moments over the data-parallel replicas; gather the weights before they are used."""
+    rematerialisation: Literal["none", "selective", "whole"] = "none"
+    """What the backward pass computes again instead of keeping it: nothing, attention scores and elementwise results,
+    or whole layers."""
+    schedule: Literal["1f1b", "interleaved"] = "1f1b"
+    """Order of the micro-batches on the stages. `interleaved` has a smaller bubble and sends more."""
+    num_chunks: int = Field(default=1, ge=1)
+    """Separate runs of layers a stage holds under the interleaved schedule."""
 
     @property
     def num_devices(self) -> int:
         """Processes of the job, one a device."""
         return self.dp * self.mp * self.pp
+
+    @model_validator(mode="after")
+    def _chunks_are_interleaved(self) -> ParallelConfig:
+        if (self.schedule == "interleaved") != (self.num_chunks > 1):
+            raise ValueError(
+                f"schedule={self.schedule} with num_chunks({self.num_chunks}): the interleaved schedule needs "
+                "num_chunks of 2 or more, and 1f1b has one"
+            )
+        if self.schedule == "interleaved" and self.pp == 1:
+            raise ValueError("schedule=interleaved with pp(1): there is nothing to interleave; set schedule=1f1b")
+        if self.sequence_parallel and self.mp == 1:
+            raise ValueError("sequence_parallel with mp(1): there is nothing to split; set sequence_parallel=false")
+        return self
 
 
 class TrainConfig(Settings):

@@ -1,0 +1,1 @@
+"""How the network and its training step are laid over the mesh."""

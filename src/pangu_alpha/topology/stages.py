@@ -1,0 +1,69 @@
+"""Which layer is computed on which pipeline stage.
+
+The embedding belongs to the first stage; the query layer, the final LayerNorm, the head and the loss to the last. The
+other layers are dealt out in order so that the dearest stage is as cheap as it can be. Under the interleaved schedule a
+stage holds `num_chunks` separate runs of layers: run v is on stage v mod pp, chunk v div pp.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pangu_alpha.config import ModelConfig, ParallelConfig
+from pangu_alpha.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LayerPlace:
+    """Where one layer is computed."""
+
+    stage: int
+    chunk: int
+
+
+def layer_flops(model: ModelConfig) -> float:
+    """Forward FLOPs of a layer, a token: matrix products with 12d² weights, and attention over S positions."""
+    return 24.0 * model.hidden_size**2 + 4.0 * model.seq_length * model.hidden_size
+
+
+def head_flops(model: ModelConfig) -> float:
+    """Forward FLOPs of the output head, a token."""
+    return 2.0 * model.vocab_size * model.hidden_size
+
+
+def place_layers(model: ModelConfig, parallel: ParallelConfig) -> tuple[LayerPlace, ...]:
+    """The place of each of the `num_layers` layers, the query layer last.
+
+    Raises:
+        ConfigError: there are fewer layers than runs of layers.
+    """
+    num_runs = parallel.pp * parallel.num_chunks
+    if num_runs > model.num_layers:
+        raise ConfigError(
+            f"pp({parallel.pp}) × num_chunks({parallel.num_chunks}) = {num_runs} > num_layers({model.num_layers}): "
+            "every stage needs a layer in every chunk; lower parallel.pp or parallel.num_chunks"
+        )
+    costs = [layer_flops(model)] * model.num_layers
+    costs[-1] += head_flops(model)
+    sizes = _balanced_runs(costs, num_runs)
+    places = [LayerPlace(run % parallel.pp, run // parallel.pp) for run, size in enumerate(sizes) for _ in range(size)]
+    return tuple(places)
+
+
+def _balanced_runs(costs: list[float], num_runs: int) -> list[int]:
+    """Lengths of `num_runs` runs of `costs`, none empty, whose largest sum is smallest (then: whose squares are)."""
+    total = [0.0]
+    for cost in costs:
+        total.append(total[-1] + cost)
+    # best[end]: (largest sum, sum of squares, lengths) of the runs that cover costs[:end].
+    best: dict[int, tuple[float, float, list[int]]] = {0: (0.0, 0.0, [])}
+    for _ in range(num_runs):
+        longer: dict[int, tuple[float, float, list[int]]] = {}
+        for begin, (largest, squares, lengths) in best.items():
+            for end in range(begin + 1, len(costs) + 1):
+                cost = total[end] - total[begin]
+                found = (max(largest, cost), squares + cost * cost, [*lengths, end - begin])
+                if end not in longer or found < longer[end]:
+                    longer[end] = found
+        best = longer
+    return best[len(costs)][2]

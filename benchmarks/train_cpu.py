@@ -70,7 +70,8 @@ def our_step(config: RunConfig, batch: Batch) -> Callable[[], float]:
 
     step = TrainStep(build_network(config.model, seed=1), config)
     scalars = update_scalars(config.optimizer, 1e-4, num_updates=0)
-    return lambda: step([batch], scalars, loss_scale=1.0).loss
+    num_tokens = int(batch.loss_mask.sum())
+    return lambda: step([batch], num_tokens, scalars, loss_scale=1.0).loss
 
 
 def pytorch_step(config: RunConfig, batch: Batch, fused_attention: bool) -> Callable[[], float]:

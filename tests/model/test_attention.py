@@ -15,25 +15,13 @@ from pangu_alpha.model.attention import Attention, AttentionMask
 
 def test_mask_allows_earlier_tokens_of_the_same_document() -> None:
     documents = np.array([[0, 0, 1, 1, 1, 2], [0, 1, 2, 2, 3, 3]], np.int32)
-    index = np.arange(6, dtype=np.int32)[None]
-    mask = AttentionMask()(Tensor(documents), Tensor(index), Tensor(documents), Tensor(index)).asnumpy()
+    mask = AttentionMask(6)(Tensor(documents)).asnumpy()
     assert mask.shape == (2, 1, 6, 6) and mask.dtype == np.float32
     for sample in range(2):
         for query in range(6):
             for key in range(6):
                 allowed = documents[sample, query] == documents[sample, key] and key <= query
                 assert (mask[sample, 0, query, key] == 0) == allowed, (sample, query, key)
-
-
-def test_mask_of_single_queries_against_a_longer_cache() -> None:
-    """As in generation: one query a sample, each at its own place."""
-    query_index = np.array([[1], [3]], np.int32)
-    documents = np.zeros((2, 1), np.int32)
-    keys = np.array([[0, 0, 0, 0, 0], [1, 0, 0, 0, 0]], np.int32)
-    index = np.arange(5, dtype=np.int32)[None]
-    mask = AttentionMask()(Tensor(documents), Tensor(query_index), Tensor(keys), Tensor(index)).asnumpy()
-    assert mask.shape == (2, 1, 1, 5)
-    np.testing.assert_array_equal(mask[:, 0, 0] == 0, [[1, 1, 0, 0, 0], [0, 1, 1, 1, 0]])
 
 
 @pytest.fixture(scope="module")

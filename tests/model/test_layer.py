@@ -27,13 +27,14 @@ class OneDocument:
         self.cell.set_train(False)
         size = config.seq_length
         self.positions = np.arange(size, dtype=np.int32)
-        later = np.triu(np.ones((1, 1, size, size), np.float32), 1)
-        self.mask = Tensor(-1e9 * later)
+        self.document = Tensor(np.zeros((1, size), np.int32))
 
     def __call__(self, hidden: Array, positions: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
         positions = self.positions if positions is None else positions
-        inputs = (Tensor(hidden.astype(np.float32)), Tensor(positions[None]), self.mask, Tensor(np.zeros(1, np.int32)))
-        return self.cell(*inputs).asnumpy()
+        sample_keys = Tensor(np.zeros(1, np.int32))
+        return self.cell(
+            Tensor(hidden.astype(np.float32)), Tensor(positions[None]), self.document, sample_keys
+        ).asnumpy()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ class Batch:
     """[B, S], 0 where the label is padding, 1 elsewhere."""
     sample_keys: NDArray[np.int32]
     """[B], a hash ≥ 0 of (seed, global sample number): the source of the sample's dropout."""
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Samples `start` to `stop` of this batch."""
+        return Batch(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})
 
 
 def make_batch(windows: NDArray[np.int32], sample_keys: NDArray[np.int32], *, eod_id: int, pad_id: int) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
 
 from pangu_alpha.config import ModelConfig
@@ -20,8 +21,11 @@ MASKED = -1e9
 class AttentionMask(nn.Cell):
     """The pairs that may attend: same document, and key not after query."""
 
-    def __init__(self) -> None:
+    def __init__(self, seq_length: int) -> None:
         super().__init__()
+        index = np.arange(seq_length, dtype=np.int32)
+        self.query_index = Tensor(index.reshape(1, -1, 1))
+        self.key_index = Tensor(index.reshape(1, 1, -1))
         self.expand = ops.ExpandDims()
         self.cast = ops.Cast()
         self.same_document = ops.Equal()
@@ -30,22 +34,17 @@ class AttentionMask(nn.Cell):
         self.forbidden = ops.LogicalNot()
         self.penalty = ops.Mul()
 
-    def construct(
-        self, query_documents: Tensor, query_index: Tensor, key_documents: Tensor, key_index: Tensor
-    ) -> Tensor:
+    def construct(self, document_ids: Tensor) -> Tensor:
         """What is added to the scores.
 
         Args:
-            query_documents: int32 [B, Q], the document of each query.
-            query_index: int32 [B, Q] or [1, Q], its place in the sample.
-            key_documents: int32 [B, K].
-            key_index: int32 [1, K].
+            document_ids: int32 [B, S], the document of each token.
 
         Returns:
-            float32 [B, 1, Q, K]: 0 or `MASKED`.
+            float32 [B, 1, S, S]: 0 or `MASKED`.
         """
-        same = self.same_document(self.expand(query_documents, 2), self.expand(key_documents, 1))
-        not_after = self.not_after(self.expand(query_index, 2), self.expand(key_index, 1))
+        same = self.same_document(self.expand(document_ids, 2), self.expand(document_ids, 1))
+        not_after = self.not_after(self.query_index, self.key_index)
         forbidden = self.cast(self.forbidden(self.both(same, not_after)), ms.float32)
         return self.expand(self.penalty(forbidden, MASKED), 1)
 

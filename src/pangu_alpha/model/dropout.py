@@ -41,6 +41,10 @@ class Dropout(nn.Cell):
         self.keep_scale = 1.0 / (1.0 - rate)
         self.cast = ops.Cast()
         self.reshape = ops.Reshape()
+        self.number_rows = ops.Add()
+        self.mix = Mix()
+        self.make_odd = ops.BitwiseOr()
+        self.one = Tensor(1, ms.int32)
         self.hash = ops.Mul()
         self.keep = ops.GreaterEqual()
         self.mask = ops.Mul()
@@ -58,19 +62,32 @@ class Dropout(nn.Cell):
         """
         if not self.training or self.rate == 0.0:
             return x
-        rows = _mix(self.reshape(sample_keys, (-1, 1)) + self.row_offsets)
-        hashed = self.hash(self.reshape(rows, (*x.shape[:-1], 1)) | 1, self.columns)
+        rows = self.make_odd(self.mix(self.number_rows(self.reshape(sample_keys, (-1, 1)), self.row_offsets)), self.one)
+        hashed = self.hash(self.reshape(rows, (*x.shape[:-1], 1)), self.columns)
         kept = self.cast(self.keep(hashed, self.threshold), x.dtype)
         return self.scale(self.mask(x, kept), self.keep_scale)
 
 
-def _mix(x: Tensor) -> Tensor:
+class Mix(nn.Cell):
     """Wellons' "lowbias32", with arithmetic shifts masked to logical ones (the tensors are signed)."""
-    x = ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 16), 0xFFFF))
-    x = x * _signed(_MIX)
-    x = ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 15), 0x1FFFF))
-    x = x * _signed(_MIX_AGAIN)
-    return ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 16), 0xFFFF))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = ops.RightShift()
+        self.keep_low_bits = ops.BitwiseAnd()
+        self.fold = ops.BitwiseXor()
+        self.multiply = ops.Mul()
+        # The bitwise operators take no Python numbers.
+        self.sixteen, self.fifteen = Tensor(16, ms.int32), Tensor(15, ms.int32)
+        self.low_16, self.low_17 = Tensor(0xFFFF, ms.int32), Tensor(0x1FFFF, ms.int32)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """int32 [B, rows] → the same shape."""
+        x = self.fold(x, self.keep_low_bits(self.shift(x, self.sixteen), self.low_16))
+        x = self.multiply(x, _signed(_MIX))
+        x = self.fold(x, self.keep_low_bits(self.shift(x, self.fifteen), self.low_17))
+        x = self.multiply(x, _signed(_MIX_AGAIN))
+        return self.fold(x, self.keep_low_bits(self.shift(x, self.sixteen), self.low_16))
 
 
 def _signed(constant: int) -> int:

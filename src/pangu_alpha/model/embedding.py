@@ -29,11 +29,11 @@ class Table(nn.Cell):
 class Embedding(nn.Cell):
     """Word plus learned position, then dropout, in the compute type."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, num_word_rows: int) -> None:
         super().__init__()
         self.hidden_size = config.hidden_size
         self.compute_dtype = compute_dtype(config)
-        self.word = Table(config.vocab_size, config.hidden_size, WORD_TABLE)
+        self.word = Table(num_word_rows, config.hidden_size, WORD_TABLE)
         self.position = Table(config.seq_length, config.hidden_size, POSITION_TABLE)
         self.dropout = Dropout(config.dropout, "embedding", config.seq_length, config.hidden_size)
         self.add = ops.Add()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 
 from pangu_alpha.config import ModelConfig
-from pangu_alpha.model.attention import Attention
+from pangu_alpha.model.attention import Attention, AttentionMask
 from pangu_alpha.model.dropout import Dropout
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.model.embedding import Table
@@ -20,6 +20,9 @@ class LayerParts(nn.Cell):
     def __init__(self, config: ModelConfig, place: str) -> None:
         super().__init__()
         dtype = compute_dtype(config)
+        # Every layer makes its own mask, so that a pipeline stage needs nothing from another. They are the same
+        # operators on the same input: where layers share a graph, MindSpore's compiler keeps one.
+        self.mask = AttentionMask(config.seq_length)
         self.attention_norm = LayerNorm(config.hidden_size, dtype)
         self.attention = Attention(config, f"{place}.attention")
         self.feed_forward_norm = LayerNorm(config.hidden_size, dtype)
@@ -40,10 +43,10 @@ class LayerParts(nn.Cell):
 class Layer(LayerParts):
     """Pre-LN: h + Attention(LN(h)), then h + FeedForward(LN(h))."""
 
-    def construct(self, hidden: Tensor, mask: Tensor, sample_keys: Tensor) -> Tensor:
-        """[B·S, d], mask [B, 1, S, S], int32 [B] → [B·S, d]."""
+    def construct(self, hidden: Tensor, document_ids: Tensor, sample_keys: Tensor) -> Tensor:
+        """[B·S, d], int32 [B, S], int32 [B] → [B·S, d]."""
         normed = self.attention_norm(hidden)
-        attended = self.attention(normed, normed, mask, sample_keys)
+        attended = self.attention(normed, normed, self.mask(document_ids), sample_keys)
         return self.finish(hidden, attended, sample_keys)
 
 
@@ -62,8 +65,9 @@ class QueryLayer(LayerParts):
         self.cast = ops.Cast()
         self.reshape = ops.Reshape()
 
-    def construct(self, hidden: Tensor, position_ids: Tensor, mask: Tensor, sample_keys: Tensor) -> Tensor:
-        """[B·S, d], int32 [B, S], mask [B, 1, S, S], int32 [B] → [B·S, d]."""
+    def construct(self, hidden: Tensor, position_ids: Tensor, document_ids: Tensor, sample_keys: Tensor) -> Tensor:
+        """[B·S, d], twice int32 [B, S], int32 [B] → [B·S, d]."""
+        mask = self.mask(document_ids)
         attended = self.attention(self.queries(position_ids), self.attention_norm(hidden), mask, sample_keys)
         return self.finish(hidden, attended, sample_keys)
 

@@ -9,11 +9,9 @@ Shapes: B samples of S tokens, hidden size d, vocabulary V. Activations are [B·
 
 from __future__ import annotations
 
-import numpy as np
 from mindspore import Tensor, nn, ops
 
 from pangu_alpha.config import ModelConfig
-from pangu_alpha.model.attention import AttentionMask
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.model.embedding import Embedding
 from pangu_alpha.model.layer import Layer, QueryLayer
@@ -39,19 +37,22 @@ class Head(nn.Cell):
 class PanguAlpha(nn.Cell):
     """The network: token ids to logits."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, num_table_rows: int | None = None) -> None:
+        """Args:
+        config: of the network.
+        num_table_rows: rows of the word table when it is padded beyond `vocab_size`, so that it can be split.
+        """
         super().__init__()
+        self.vocab_size = config.vocab_size
         self.norm_first = config.final_norm == "before_query_layer"
-        self.embedding = Embedding(config)
-        self.mask = AttentionMask()
+        self.embedding = Embedding(config, num_table_rows or config.vocab_size)
         self.layers = nn.CellList([Layer(config, f"layers.{i}") for i in range(config.num_layers - 1)])
         self.query_layer = QueryLayer(config)
         self.final_norm = LayerNorm(config.hidden_size, compute_dtype(config))
         self.head = Head(config)
-        self.index = Tensor(np.arange(config.seq_length, dtype=np.int32).reshape(1, -1))
 
     def construct(self, input_ids: Tensor, position_ids: Tensor, document_ids: Tensor, sample_keys: Tensor) -> Tensor:
-        """Logits of the token after each token.
+        """Logits of the token after each token; those of padded rows of the table mean nothing.
 
         Args:
             input_ids: int32 [B, S].
@@ -62,14 +63,13 @@ class PanguAlpha(nn.Cell):
         Returns:
             [B·S, V] in the compute type.
         """
-        mask = self.mask(document_ids, self.index, document_ids, self.index)
         hidden = self.embedding(input_ids, position_ids, sample_keys)
         for layer in self.layers:
-            hidden = layer(hidden, mask, sample_keys)
+            hidden = layer(hidden, document_ids, sample_keys)
         if self.norm_first:
-            hidden = self.query_layer(self.final_norm(hidden), position_ids, mask, sample_keys)
+            hidden = self.query_layer(self.final_norm(hidden), position_ids, document_ids, sample_keys)
         else:
-            hidden = self.final_norm(self.query_layer(hidden, position_ids, mask, sample_keys))
+            hidden = self.final_norm(self.query_layer(hidden, position_ids, document_ids, sample_keys))
         return self.head(hidden, self.embedding.word.table)
 
 
@@ -79,10 +79,7 @@ class PanguAlphaLoss(nn.Cell):
     def __init__(self, network: PanguAlpha) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
-        self.token_loss = TokenLoss()
-        self.reshape = ops.Reshape()
-        self.weigh = ops.Mul()
-        self.sum = ops.ReduceSum()
+        self.token_loss = TokenLoss(network.vocab_size, network.embedding.word.table.shape[0])
 
     def construct(
         self,
@@ -104,8 +101,7 @@ class PanguAlphaLoss(nn.Cell):
             float32 scalar.
         """
         logits = self.network(input_ids, position_ids, document_ids, sample_keys)
-        losses = self.token_loss(logits, labels)
-        return self.sum(self.weigh(losses, self.reshape(loss_mask, (-1,))))
+        return self.token_loss(logits, labels, loss_mask)
 
 
 def build_network(config: ModelConfig, seed: int) -> PanguAlpha:

@@ -1,4 +1,4 @@
-"""Two functions that have an operator of their own in MindSpore, whose CPU kernels are slow.
+"""Functions that have an operator of their own in MindSpore, whose CPU kernels are slow or inexact.
 
 On Ascend and GPU the operator is used: one kernel, and nothing kept between its parts. On a CPU, MindSpore's kernels
 for them take several times as long as the elementwise parts that they stand for, which graph fusion joins again
@@ -28,7 +28,9 @@ class Gelu(nn.Cell):
     def __init__(self) -> None:
         super().__init__()
         self.in_parts = _on_cpu()
-        self.gelu = ops.GeLU()
+        if not self.in_parts:
+            self.gelu = ops.GeLU()
+            return
         self.square = ops.Mul()
         self.cubic = ops.Mul()
         self.linear = ops.Add()
@@ -53,8 +55,10 @@ class Normalise(nn.Cell):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.in_parts = _on_cpu()
+        if not self.in_parts:
+            self.layer_norm = ops.LayerNorm(begin_norm_axis=1, begin_params_axis=1, epsilon=EPSILON)
+            return
         self.share = 1.0 / size
-        self.layer_norm = ops.LayerNorm(begin_norm_axis=1, begin_params_axis=1, epsilon=EPSILON)
         self.sum = ops.ReduceSum(keep_dims=True)
         self.mean = ops.Mul()
         self.centre = ops.Sub()
@@ -74,3 +78,28 @@ class Normalise(nn.Cell):
         variance = self.variance(self.sum(self.square(centred, centred), 1), self.share)
         normalised = self.normalise(centred, self.inverse_root(self.stabilise(variance, EPSILON)))
         return self.shift(self.scale(normalised, gamma), beta)
+
+
+class SumOfSquares(nn.Cell):
+    """Σ x² of a tensor, in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_parts = _on_cpu()
+        self.cast = ops.Cast()
+        if not self.in_parts:
+            self.square = ops.Square()
+            self.sum = ops.ReduceSum()
+            return
+        self.reshape = ops.Reshape()
+        # A matrix product, because it adds up in blocks: fused on a CPU, a plain sum of millions of float32 numbers
+        # goes one after the other and loses three digits.
+        self.dot = ops.MatMul(transpose_b=True)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Any shape → float32 scalar."""
+        x = self.cast(x, ms.float32)
+        if not self.in_parts:
+            return self.sum(self.square(x))
+        flat = self.reshape(x, (1, -1))
+        return self.reshape(self.dot(flat, flat), ())

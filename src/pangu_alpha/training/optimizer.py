@@ -58,23 +58,9 @@ class AdamW(nn.Cell):
         self.beta1, self.beta2 = config.beta1, config.beta2
         self.clip_norm = config.clip_norm
         self.update = ops.AdamWeightDecay()
-        self.reshape = ops.Reshape()
-        self.dot = ops.MatMul(transpose_b=True)
-        self.add_all = ops.AddN()
-        self.sqrt = ops.Sqrt()
         self.minimum = ops.Minimum()
         self.multiply = ops.Mul()
         self.cast = ops.Cast()
-
-    def norm(self, gradients: tuple[Tensor, ...]) -> Tensor:
-        """Global L2 norm, float32 scalar."""
-        squares: tuple[Tensor, ...] = ()
-        for gradient in gradients:
-            # A matrix product, because it adds up in blocks: fused on a CPU, a plain sum of millions of float32 numbers
-            # goes one after the other and loses three digits.
-            flat = self.reshape(self.cast(gradient, ms.float32), (1, -1))
-            squares += (self.dot(flat, flat),)
-        return self.sqrt(self.reshape(self.add_all(squares), ()))
 
     def construct(
         self,

@@ -19,6 +19,7 @@ from mindspore.common.initializer import initializer
 from pangu_alpha.config import RunConfig, tokens_per_step
 from pangu_alpha.data import Batch
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
+from pangu_alpha.training.norm import AddOverRanks, SquaredNorm
 from pangu_alpha.training.optimizer import AdamW, UpdateScalars
 
 
@@ -52,82 +53,112 @@ def batch_tensors(batch: Batch) -> tuple[Tensor, ...]:
 
 
 class Gradients(nn.Cell):
-    """Loss sum, counted tokens and gradients of one micro-batch."""
+    """Loss sum and gradients of what `loss` is given."""
 
-    def __init__(self, loss: PanguAlphaLoss, parameters: ParameterTuple) -> None:
+    def __init__(self, loss: nn.Cell, parameters: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
         self.loss = loss
         self.parameters = parameters
         self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
-        self.count = ops.ReduceSum()
 
-    def construct(self, sens: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def construct(self, sens: Tensor, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`sens` is the factor on the gradients, float32 scalar; `batch` is that of `PanguAlphaLoss`."""
-        loss_sum = self.loss(*batch)
-        gradients = self.gradient(self.loss, self.parameters)(*batch, sens)
-        return loss_sum, self.count(batch[4]), gradients
+        return self.loss(*batch), self.gradient(self.loss, self.parameters)(*batch, sens)
 
 
 class Update(nn.Cell):
-    """Sums over the data-parallel ranks, then the optimizer; nothing is updated when a float16 gradient overflowed."""
+    """From gradients of the loss sum to new parameters; a float16 overflow anywhere changes nothing on all ranks."""
 
-    def __init__(self, optimizer: AdamW, dp: int, may_overflow: bool) -> None:
+    def __init__(
+        self,
+        optimizer: AdamW,
+        may_overflow: bool,
+        shares: Sequence[float] | None = None,
+        loss_share: float = 1.0,
+    ) -> None:
+        """Args:
+        optimizer: what updates the parameters.
+        may_overflow: whether gradients are float16.
+        shares: of the gradients that this rank holds (see `SquaredNorm`), when other ranks hold others.
+        loss_share: 1 ÷ the number of ranks that hold the whole loss, when others hold 0.
+        """
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.may_overflow = may_overflow
-        self.all_reduce = ops.AllReduce() if dp > 1 else None
+        self.loss_share = loss_share
+        self.squared_norm = SquaredNorm(shares or [1.0] * len(optimizer.parameters))
+        self.add_over_ranks = AddOverRanks() if shares is not None else None
         self.is_finite = ops.IsFinite()
-        self.maximum = ops.Maximum()
+        self.sqrt = ops.Sqrt()
 
     def construct(
         self,
         loss_sum: Tensor,
-        count: Tensor,
         gradients: tuple[Tensor, ...],
         sens: Tensor,
+        count: Tensor,
         learning_rate: Tensor,
         eps: Tensor,
         weight_decay: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean loss, gradient norm and counted tokens of the global batch. All inputs but `gradients` are scalars."""
-        if self.all_reduce is not None:
-            loss_sum, count = self.all_reduce(loss_sum), self.all_reduce(count)
-            reduced: tuple[Tensor, ...] = ()
-            for gradient in gradients:
-                reduced += (self.all_reduce(gradient),)
-            gradients = reduced
-        # At least 1: a batch of nothing but padding has the loss 0, not 0 ÷ 0.
-        count = self.maximum(count, 1.0)
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss and gradient norm of the global batch. All inputs but `gradients` are float32 scalars.
+
+        Args:
+            loss_sum: of this rank.
+            gradients: of the loss sum over all ranks, times `sens`.
+            count: counted tokens of the global batch, at least 1.
+            sens, learning_rate, eps, weight_decay: see `Gradients` and `AdamW`.
+        """
+        square = self.squared_norm(gradients)
+        if self.add_over_ranks is not None:
+            loss_sum, square = self.add_over_ranks(loss_sum * self.loss_share, square)
         factor = 1.0 / (count * sens)
-        norm = self.optimizer.norm(gradients) * factor
+        norm = self.sqrt(square) * factor
         if not self.may_overflow or self.is_finite(norm):
             norm = ops.depend(norm, self.optimizer(gradients, norm, factor, learning_rate, eps, weight_decay))
-        return loss_sum / count, norm, count
+        return loss_sum / count, norm
+
+
+class SumOverReplicas(nn.Cell):
+    """Loss sum and gradients, added up over data-parallel processes that each have the whole network."""
+
+    def __init__(self) -> None:
+        super().__init__(auto_prefix=False)
+        self.all_reduce = ops.AllReduce()
+
+    def construct(self, loss_sum: Tensor, gradients: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same shapes as came in."""
+        reduced: tuple[Tensor, ...] = ()
+        for gradient in gradients:
+            reduced += (self.all_reduce(gradient),)
+        return self.all_reduce(loss_sum), reduced
 
 
 class WholeStep(nn.Cell):
-    """A step of one micro-batch, in one graph."""
+    """A step in one graph."""
 
-    def __init__(self, gradients: Gradients, update: Update) -> None:
+    def __init__(self, gradients: nn.Cell, update: Update, reduce: SumOverReplicas | None) -> None:
         super().__init__(auto_prefix=False)
         self.gradients = gradients
         self.update = update
+        self.reduce = reduce
 
     def construct(
-        self, sens: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor, *batch: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, sens: Tensor, count: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor, *batch: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """See `Update`."""
-        loss_sum, count, gradients = self.gradients(sens, *batch)
-        return self.update(loss_sum, count, gradients, sens, learning_rate, eps, weight_decay)
+        loss_sum, gradients = self.gradients(sens, *batch)
+        if self.reduce is not None:
+            loss_sum, gradients = self.reduce(loss_sum, gradients)
+        return self.update(loss_sum, gradients, sens, count, learning_rate, eps, weight_decay)
 
 
 class Sums(nn.Cell):
-    """Loss sum, counted tokens and gradients, added up over micro-batches."""
+    """Loss sum and gradients, added up over micro-batches."""
 
     def __init__(self, parameters: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
         self.loss_sum = Parameter(initializer("zeros", (), ms.float32), name="sum.loss", requires_grad=False)
-        self.count = Parameter(initializer("zeros", (), ms.float32), name="sum.count", requires_grad=False)
         self.gradients = parameters.clone(prefix="sum", init="zeros")
 
 
@@ -142,9 +173,8 @@ class Accumulate(nn.Cell):
 
     def construct(self, sens: Tensor, *batch: Tensor) -> Tensor:
         """See `Gradients`; returns the micro-batch's loss sum."""
-        loss_sum, count, gradients = self.gradients(sens, *batch)
+        loss_sum, gradients = self.gradients(sens, *batch)
         self.add(self.sums.loss_sum, loss_sum)
-        self.add(self.sums.count, count)
         for total, gradient in zip(self.sums.gradients, gradients):  # noqa: B905 - MindSpore compiles no `strict`
             self.add(total, gradient)
         return loss_sum
@@ -153,22 +183,24 @@ class Accumulate(nn.Cell):
 class UpdateFromSums(nn.Cell):
     """The end of a step of several micro-batches: uses the sums and clears them."""
 
-    def __init__(self, sums: Sums, update: Update) -> None:
+    def __init__(self, sums: Sums, update: Update, reduce: SumOverReplicas | None) -> None:
         super().__init__(auto_prefix=False)
         self.sums = sums
         self.update = update
+        self.reduce = reduce
         self.assign = ops.Assign()
         self.zeros = ops.ZerosLike()
 
     def construct(
-        self, sens: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, sens: Tensor, count: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """See `Update`."""
-        sums = self.sums
-        result = self.update(sums.loss_sum, sums.count, sums.gradients, sens, learning_rate, eps, weight_decay)
-        self.assign(sums.loss_sum, self.zeros(sums.loss_sum))
-        self.assign(sums.count, self.zeros(sums.count))
-        for total in sums.gradients:
+        loss_sum, gradients = self.sums.loss_sum, self.sums.gradients
+        if self.reduce is not None:
+            loss_sum, gradients = self.reduce(loss_sum, gradients)
+        result = self.update(loss_sum, gradients, sens, count, learning_rate, eps, weight_decay)
+        self.assign(self.sums.loss_sum, self.zeros(self.sums.loss_sum))
+        for total in self.sums.gradients:
             self.assign(total, self.zeros(total))
         return result
 
@@ -181,36 +213,45 @@ class TrainStep:
         self.optimizer = AdamW(parameters, config.optimizer)
         self._num_slots = tokens_per_step(config)
         self._may_overflow = config.model.compute_dtype == "float16"
-        loss = PanguAlphaLoss(network)
-        gradients = Gradients(loss, self.optimizer.parameters)
-        update = Update(self.optimizer, config.parallel.dp, self._may_overflow)
+        gradients = Gradients(PanguAlphaLoss(network), self.optimizer.parameters)
+        update = Update(self.optimizer, self._may_overflow)
+        reduce = SumOverReplicas() if config.parallel.dp > 1 else None
         if config.train.num_micro_batches == 1:
-            self._whole: WholeStep | None = WholeStep(gradients, update).set_train()
+            self._whole: WholeStep | None = WholeStep(gradients, update, reduce).set_train()
         else:
             self._whole = None
             sums = Sums(self.optimizer.parameters)
             self._accumulate = Accumulate(gradients, sums).set_train()
-            self._update = UpdateFromSums(sums, update).set_train()
+            self._update = UpdateFromSums(sums, update, reduce).set_train()
 
-    def __call__(self, micro_batches: Sequence[Batch], scalars: UpdateScalars, loss_scale: float) -> StepResult:
+    def __call__(
+        self, micro_batches: Sequence[Batch], num_tokens: int, scalars: UpdateScalars, loss_scale: float
+    ) -> StepResult:
         """Do one step on this rank's rows of the global batch.
 
         Args:
             micro_batches: `num_micro_batches` of equal size.
+            num_tokens: counted tokens of the global batch.
             scalars: of the optimizer.
             loss_scale: factor on the loss during the backward pass.
         """
         sens = _scalar(loss_scale / self._num_slots)
-        controls = (sens, _scalar(scalars.learning_rate), _scalar(scalars.eps), _scalar(scalars.weight_decay))
+        # At least 1: a batch of nothing but padding has the loss 0, not 0 ÷ 0.
+        controls = (sens, _scalar(max(num_tokens, 1)), *scalar_tensors(scalars))
         if self._whole is not None:
-            loss, norm, count = self._whole(*controls, *batch_tensors(micro_batches[0]))
+            loss, norm = self._whole(*controls, *batch_tensors(micro_batches[0]))
         else:
             for batch in micro_batches:
                 self._accumulate(sens, *batch_tensors(batch))
-            loss, norm, count = self._update(*controls)
+            loss, norm = self._update(*controls)
         grad_norm = float(norm)
         skipped = self._may_overflow and not math.isfinite(grad_norm)
-        return StepResult(float(loss), grad_norm, int(count), skipped)
+        return StepResult(float(loss), grad_norm, num_tokens, skipped)
+
+
+def scalar_tensors(scalars: UpdateScalars) -> tuple[Tensor, Tensor, Tensor]:
+    """The optimizer's numbers as `Update` takes them."""
+    return _scalar(scalars.learning_rate), _scalar(scalars.eps), _scalar(scalars.weight_decay)
 
 
 def _scalar(value: float) -> Tensor:

@@ -1,0 +1,84 @@
+"""Lays the sharding table, the stages, the optimizer's sharding and rematerialisation on the network's Cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mindspore.ops import Primitive
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.errors import ConfigError
+from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
+from pangu_alpha.parallel.slices import is_kept_whole, row_name
+from pangu_alpha.parallel.table import FOLLOWERS, sharding_table, sizes
+from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.topology.stages import LayerPlace, place_layers
+
+SELECTED = ("add_mask", "softmax", "gelu", "layer_norm", "mask", "scale", "keep", "hash")
+"""Last part of the names of the primitives that selective rematerialisation computes again: attention's scores after
+their product, and elementwise functions. Matrix products and communication are kept."""
+
+
+def primitives(loss: PanguAlphaLoss) -> Iterator[tuple[str, Primitive]]:
+    """Every primitive of the network and its loss that is split, with its name in the table."""
+    for place, cell in loss.cells_and_names():
+        for name, primitive in vars(cell).get("_primitives", {}).items():
+            if primitive is not None and primitive.name not in FOLLOWERS:
+                yield row_name(f"{place}.{name}" if place else name), primitive
+
+
+def shard(loss: PanguAlphaLoss, mesh: Mesh) -> None:
+    """Give every primitive its strategy.
+
+    Raises:
+        ConfigError: a primitive has no row, or a row no primitive: the table and the network have drifted apart.
+    """
+    table = sharding_table(mesh.sequence_parallel)
+    unused = set(table)
+    for name, primitive in primitives(loss):
+        if name not in table:
+            raise ConfigError(
+                f"the sharding table has no row for {name} ({primitive.name}): add it to parallel/table.py"
+            )
+        unused.discard(name)
+        row = table[name]
+        strategy = tuple(sizes(dims, mesh) for dims in row.inputs)
+        if row.output is None:
+            primitive.shard(strategy)
+        else:
+            primitive.shard(strategy, out_strategy=(sizes(row.output, mesh),))
+    if unused:
+        raise ConfigError(f"rows of the sharding table without a primitive: {', '.join(sorted(unused))}")
+
+
+def place_stages(loss: PanguAlphaLoss, config: RunConfig) -> None:
+    """Tell every Cell its pipeline stage, and its segment under the interleaved schedule."""
+    network, parallel = loss.network, config.parallel
+    *places, top = place_layers(config.model, parallel)
+    tops = (network.query_layer, network.final_norm, network.head, loss.token_loss)
+    cells = [*network.layers, network.embedding, *tops]
+    for cell, place in zip(cells, [*places, LayerPlace(0, 0), *[top] * len(tops)], strict=True):
+        cell.pipeline_stage = place.stage
+        if parallel.schedule == "interleaved":
+            cell.pipeline_segment = place.chunk
+
+
+def rematerialise(network: PanguAlpha, config: RunConfig) -> None:
+    """Mark what the backward pass computes again."""
+    kind = config.parallel.rematerialisation
+    for layer in (*network.layers, network.query_layer):
+        if kind == "whole":
+            # The results of the communication are kept: they are half the cost of computing a layer again.
+            layer.recompute(mp_comm_recompute=False)
+        elif kind == "selective":
+            for _, cell in layer.cells_and_names():
+                for name, primitive in vars(cell).get("_primitives", {}).items():
+                    if name in SELECTED:
+                        primitive.recompute(True)
+
+
+def exclude_from_optimizer_sharding(network: PanguAlpha) -> None:
+    """Tell MindSpore which parameters it must keep whole."""
+    for parameter in network.trainable_params():
+        if is_kept_whole(parameter.name):
+            parameter.parallel_optimizer = False

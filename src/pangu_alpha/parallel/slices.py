@@ -1,0 +1,45 @@
+"""Which part of each parameter a rank holds, from the table alone. No MindSpore."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from pangu_alpha.config import ParallelConfig
+from pangu_alpha.parallel.table import PARAMETERS, sizes
+from pangu_alpha.topology.mesh import Mesh
+
+
+def row_name(place: str) -> str:
+    """The table's name for a place in the network: `network.layers.3.mask.both` → `layer.mask.both`."""
+    return re.sub(r"^(layers\.\d+|query_layer)\.", "layer.", place.removeprefix("network."))
+
+
+def num_table_rows(num_words: int, mp: int) -> int:
+    """Rows of the word table: the vocabulary, padded until mp divides it."""
+    return -(-num_words // mp) * mp
+
+
+def is_kept_whole(name: str) -> bool:
+    """Whether optimizer sharding leaves this parameter of the table alone (released code).
+
+    The word table travels between stages. The others are small.
+    """
+    return name.endswith((".table", ".gamma", ".beta", "output.bias", "contract.bias"))
+
+
+def num_slices(name: str, shape: Sequence[int], parallel: ParallelConfig) -> int:
+    """In how many different parts the ranks of a stage hold the parameter `name` of the whole `shape`."""
+    cuts = sizes(PARAMETERS[row_name(name)], Mesh.of(parallel))
+    is_sharded = parallel.optimizer_sharding and not is_kept_whole(name) and shape[0] // cuts[0] % parallel.dp == 0
+    return math.prod(cuts) * (parallel.dp if is_sharded else 1)
+
+
+def norm_shares(shapes: Mapping[str, Sequence[int]], parallel: ParallelConfig) -> list[float]:
+    """For each parameter, 1 ÷ the number of ranks of its stage that hold the same slice of it.
+
+    The copy of the word table on the last stage needs no share of its own: its gradient is sent to the first stage.
+    """
+    num_ranks = parallel.dp * parallel.mp
+    return [num_slices(name, shape, parallel) / num_ranks for name, shape in shapes.items()]

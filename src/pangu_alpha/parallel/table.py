@@ -1,0 +1,186 @@
+"""The sharding table: for every primitive of the network, which mesh axis splits which dim of which input.
+
+A row is named after the primitive's place in the network, `layers.3.attention.query.matmul`, with the layer's number
+left out and both kinds of layer called `layer`. An input is written as one entry a dim: the axis that splits it, `None`
+for a dim that stays whole, or `ROWS`: the axis (or axes) that splits the rows [B·S] between the matrix products, which
+is where operator-level and sequence-parallel tables differ (paper §3.2; released code, `official_code` strategies).
+
+Primitives that only rename or convert (Cast, Reshape, ExpandDims, StopGradient) follow their input and have no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pangu_alpha.topology.mesh import Axis, Mesh
+
+Split = Axis | tuple[Axis, ...] | None
+"""What splits one dim."""
+Dims = tuple[Split, ...]
+"""One entry a dim; `()` is a scalar."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one primitive is split."""
+
+    inputs: tuple[Dims, ...]
+    output: Dims | None = None
+    """Given where the result would be partial sums: how it is split after they are added up. `None`: as the inputs
+    imply, with partial sums added up by an AllReduce."""
+
+
+FOLLOWERS = frozenset({"Cast", "Reshape", "ExpandDims"})
+"""Kinds of primitives that are split as their input is."""
+
+_TOKENS: Dims = ("dp", None)  # [B, S], and [B·S, anything] inside a tensor-parallel region
+_SCALAR: Dims = ()
+_HEADS: Dims = ("dp", "mp", None, None)  # [B, heads, S, anything]
+
+
+def _same(dims: Dims, count: int) -> Row:
+    return Row((dims,) * count)
+
+
+def sharding_table(sequence_parallel: bool) -> dict[str, Row]:
+    """All rows, by name."""
+    rows: Split = ("dp", "mp") if sequence_parallel else "dp"
+    hidden: Dims = (rows, None)
+    return {
+        **_embedding(hidden),
+        **_layer(hidden),
+        **_norm("final_norm", hidden),
+        "head.matmul": Row((_TOKENS, ("mp", None))),
+        **_loss(),
+    }
+
+
+def _embedding(hidden: Dims) -> dict[str, Row]:
+    looked_up: Dims = ("dp", None, None)
+    return {
+        "embedding.word.gather": Row((("mp", None), _TOKENS)),
+        "embedding.position.gather": Row(((None, None), _TOKENS)),
+        "embedding.add": _same(looked_up, 2),
+        **_dropout("embedding.dropout", hidden),
+    }
+
+
+def _layer(hidden: Dims) -> dict[str, Row]:
+    pairs: Dims = ("dp", None, None)  # [B, S, S]
+    return {
+        "layer.mask.same_document": _same(pairs, 2),
+        "layer.mask.not_after": _same((None, None, None), 2),
+        "layer.mask.both": Row((pairs, (None, None, None))),
+        "layer.mask.forbidden": _same(pairs, 1),
+        "layer.mask.penalty": Row((pairs, _SCALAR)),
+        **_norm("layer.attention_norm", hidden),
+        **_column_parallel("layer.attention.query"),
+        **_column_parallel("layer.attention.key"),
+        **_column_parallel("layer.attention.value"),
+        "layer.attention.split_heads": _same(("dp", None, "mp", None), 1),
+        "layer.attention.scale": Row((_HEADS, _SCALAR)),
+        "layer.attention.scores": _same(_HEADS, 2),
+        "layer.attention.add_mask": Row((_HEADS, ("dp", None, None, None))),
+        "layer.attention.softmax": _same(_HEADS, 1),
+        **_dropout("layer.attention.weights_dropout", _HEADS),
+        "layer.attention.weighted_sum": _same(_HEADS, 2),
+        "layer.attention.merge_heads": _same(_HEADS, 1),
+        **_row_parallel("layer.attention.output", hidden),
+        **_dropout("layer.attention_dropout", hidden),
+        "layer.add_attention": _same(hidden, 2),
+        **_norm("layer.feed_forward_norm", hidden),
+        **_column_parallel("layer.feed_forward.expand"),
+        "layer.feed_forward.gelu.gelu": _same(("dp", "mp"), 1),
+        **_row_parallel("layer.feed_forward.contract", hidden),
+        **_dropout("layer.feed_forward_dropout", hidden),
+        "layer.add_feed_forward": _same(hidden, 2),
+        "layer.top_query.gather": Row(((None, None), _TOKENS)),
+    }
+
+
+def _loss() -> dict[str, Row]:
+    logits: Dims = ("dp", "mp")
+    column: Dims = ("dp", None)  # [N, 1]
+    return {
+        "token_loss.exclude": Row((logits, (None, "mp"))),
+        "token_loss.max": _same(logits, 1),
+        "token_loss.subtract": Row((logits, column)),
+        "token_loss.exp": _same(logits, 1),
+        "token_loss.sum": _same(logits, 1),
+        "token_loss.log": _same(column, 1),
+        "token_loss.add": _same(column, 2),
+        "token_loss.pick": Row((logits, column)),
+        "token_loss.loss": _same(column, 2),
+        "token_loss.weigh": _same(column, 2),
+        "token_loss.total": _same(column, 1),
+    }
+
+
+def _column_parallel(name: str) -> dict[str, Row]:
+    """x·W + b with the columns of W split: the result's columns are split."""
+    return {f"{name}.matmul": Row((_TOKENS, (None, "mp"))), f"{name}.add": Row((("dp", "mp"), ("mp",)))}
+
+
+def _row_parallel(name: str, hidden: Dims) -> dict[str, Row]:
+    """x·W + b with the rows of W and the columns of x split: partial sums, added up over mp."""
+    return {f"{name}.matmul": Row((("dp", "mp"), ("mp", None)), output=hidden), f"{name}.add": Row((hidden, (None,)))}
+
+
+def _norm(name: str, hidden: Dims) -> dict[str, Row]:
+    return {f"{name}.normalise.layer_norm": Row((hidden, (None,), (None,)))}
+
+
+def _dropout(name: str, x: Dims) -> dict[str, Row]:
+    number: Dims = ("dp", None)  # a hash for each row of a sample, [B, rows]
+    row_hash: Dims = (*x[:-1], None)
+    return {
+        f"{name}.number_rows": Row((number, (None, None))),
+        f"{name}.mix.shift": Row((number, _SCALAR)),
+        f"{name}.mix.keep_low_bits": Row((number, _SCALAR)),
+        f"{name}.mix.fold": _same(number, 2),
+        f"{name}.mix.multiply": Row((number, _SCALAR)),
+        f"{name}.make_odd": Row((number, _SCALAR)),
+        f"{name}.hash": Row((row_hash, (None, x[-1]))),
+        f"{name}.keep": Row((x, _SCALAR)),
+        f"{name}.mask": _same(x, 2),
+        f"{name}.scale": Row((x, _SCALAR)),
+    }
+
+
+def sizes(dims: Dims, mesh: Mesh) -> tuple[int, ...]:
+    """In how many parts each dim is cut: what MindSpore calls a strategy."""
+    return tuple(_size(split, mesh) for split in dims)
+
+
+def _size(split: Split, mesh: Mesh) -> int:
+    if split is None:
+        return 1
+    product = 1
+    for axis in (split,) if isinstance(split, str) else split:
+        product *= mesh.size(axis)
+    return product
+
+
+PARAMETERS: Mapping[str, Dims] = {
+    "embedding.word.table": ("mp", None),
+    "embedding.position.table": (None, None),
+    "layer.top_query.table": (None, None),
+    **{
+        f"layer.attention.{name}.{part}": dims
+        for name in ("query", "key", "value")
+        for part, dims in (("weight", (None, "mp")), ("bias", ("mp",)))
+    },
+    "layer.attention.output.weight": ("mp", None),
+    "layer.attention.output.bias": (None,),
+    "layer.feed_forward.expand.weight": (None, "mp"),
+    "layer.feed_forward.expand.bias": ("mp",),
+    "layer.feed_forward.contract.weight": ("mp", None),
+    "layer.feed_forward.contract.bias": (None,),
+    **{
+        f"{norm}.{part}": (None,)
+        for norm in ("layer.attention_norm", "layer.feed_forward_norm", "final_norm")
+        for part in ("gamma", "beta")
+    },
+}
+"""How each parameter is split over the ranks of its stage, before the optimizer's sharding."""

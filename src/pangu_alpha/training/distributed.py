@@ -1,0 +1,142 @@
+"""The training step as one program of many Ascend ranks: what MindSpore's compiler is given.
+
+The same network, gradients and update as on one device (`step.py`). Added here: micro-batches inside the program
+(pipeline or accumulation), the table's strategies, the stages, and which share of the norm each rank adds.
+Every rank gets the whole global batch; MindSpore cuts out its rows, so that no communication is spent on inputs.
+"""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore.common.lazy_inline import lazy_inline
+from mindspore.nn.utils import no_init_parameters
+from mindspore.parallel.auto_parallel import AutoParallel
+from mindspore.parallel.nn import GradAccumulation, Pipeline
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
+from pangu_alpha.parallel.apply import (
+    exclude_from_optimizer_sharding,
+    place_stages,
+    rematerialise,
+    shard,
+)
+from pangu_alpha.parallel.slices import norm_shares, num_table_rows
+from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.training.optimizer import AdamW
+from pangu_alpha.training.step import Gradients, Update, WholeStep
+
+CONTROLS = ("sens", "count", "learning_rate", "eps", "weight_decay")
+"""Scalar inputs of `WholeStep`, in order."""
+
+
+class SharedLoss(PanguAlphaLoss):
+    """The loss as a graph of its own, called once a micro-batch instead of copied: the compile time depends on it."""
+
+    @lazy_inline
+    def __init__(self, network: PanguAlpha) -> None:
+        super().__init__(network)
+
+
+class Accumulated(nn.Cell):
+    """Gradients that MindSpore has added up over micro-batches in parameters called `accu_grads.*`: reads, clears."""
+
+    def __init__(self, gradients: Gradients, parameters: ParameterTuple, is_sharded: bool) -> None:
+        """Args:
+        gradients: of a loss over all micro-batches.
+        parameters: of the optimizer.
+        is_sharded: whether optimizer sharding is on. MindSpore then returns the sums of the ranks' shards, and
+            otherwise adds up the ranks in place.
+        """
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.is_sharded = is_sharded
+        self.sums = parameters.clone(prefix="accu_grads", init="zeros")
+        self.assign = ops.Assign()
+        self.zeros = ops.ZerosLike()
+        self.copy = ops.Mul()
+
+    def construct(self, sens: Tensor, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `Gradients`."""
+        loss_sum, gradients = self.gradients(sens, *batch)
+        results: tuple[Tensor, ...] = ()
+        for i, gradient in enumerate(gradients):
+            total = self.sums[i]
+            if self.is_sharded:
+                result = self.copy(gradient, 1.0)
+            else:
+                result = self.copy(ops.depend(total, gradient), 1.0)
+            total = ops.depend(total, result)
+            results += (ops.depend(result, self.assign(total, self.zeros(total))),)
+        return loss_sum, results
+
+
+class RankStep(nn.Cell):
+    """`WholeStep` with its scalars as parameters called `control.*`, to be set before each step.
+
+    As inputs beside the batch they would hide the pipeline from MindSpore: it looks for the shared loss in the graph
+    that takes all inputs.
+    """
+
+    def __init__(self, step: WholeStep) -> None:
+        super().__init__(auto_prefix=False)
+        self.step = step
+        self.controls = ParameterTuple(
+            [Parameter(Tensor(0.0, ms.float32), name=f"control.{name}", requires_grad=False) for name in CONTROLS]
+        )
+
+    def construct(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Update`; `batch` is the whole global batch."""
+        sens, count, learning_rate, eps, weight_decay = self.controls
+        return self.step(sens, count, learning_rate, eps, weight_decay, *batch)
+
+
+def rank_program(config: RunConfig) -> AutoParallel:
+    """The step of this process's rank, to be called with a whole global batch (see `RankStep`).
+
+    Call it where MindSpore's target is Ascend and communication is initialised. Parameters have no values yet.
+    """
+    mesh = Mesh.of(config.parallel)
+    with no_init_parameters():
+        network = PanguAlpha(config.model, num_table_rows(config.model.vocab_size, mesh.mp))
+        num_parts = config.train.num_micro_batches
+        loss = SharedLoss(network) if num_parts > 1 else PanguAlphaLoss(network)
+        shard(loss, mesh)
+        rematerialise(network, config)
+        if config.parallel.optimizer_sharding:
+            exclude_from_optimizer_sharding(network)
+        if mesh.pp > 1:
+            place_stages(loss, config)
+        parameters = network.trainable_params()
+        optimizer = AdamW(parameters, config.optimizer)
+        gradients = _gradients(loss, optimizer.parameters, mesh, num_parts, config.parallel.optimizer_sharding)
+        may_overflow = config.model.compute_dtype == "float16"
+        shares = norm_shares({item.name: tuple(item.shape) for item in parameters}, config.parallel)
+        update = Update(optimizer, may_overflow, shares, loss_share=1.0 / mesh.num_stage_ranks)
+        step = RankStep(WholeStep(gradients, update, reduce=None)).set_train()
+    program = AutoParallel(step, parallel_mode="semi_auto")
+    program.dataset_strategy("full_batch")
+    if mesh.pp > 1:
+        program.pipeline(stages=mesh.pp, interleave=config.parallel.schedule == "interleaved", scheduler="1f1b")
+    if config.parallel.optimizer_sharding:
+        program.hsdp(threshold=0, optimizer_level="level1")
+    return program
+
+
+def example_inputs(config: RunConfig) -> tuple[Tensor, ...]:
+    """Inputs of the right shapes and types, for compiling."""
+    rows, length = config.train.batch_size, config.model.seq_length
+    ids = Tensor(np.zeros((rows, length), np.int32))
+    return ids, ids, ids, ids, Tensor(np.ones((rows, length), np.float32)), Tensor(np.zeros(rows, np.int32))
+
+
+def _gradients(
+    loss: PanguAlphaLoss, parameters: ParameterTuple, mesh: Mesh, num_parts: int, is_sharded: bool
+) -> nn.Cell:
+    if mesh.pp > 1:
+        return Accumulated(Gradients(Pipeline(loss, num_parts), parameters), parameters, is_sharded)
+    if num_parts > 1:
+        return Accumulated(Gradients(GradAccumulation(loss, num_parts), parameters), parameters, is_sharded)
+    return Gradients(loss, parameters)

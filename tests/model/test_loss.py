@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from mindspore import Tensor, ops
 
+from pangu_alpha.model import loss
 from pangu_alpha.model.loss import TokenLoss
 
 LABELS = np.array([[0, 5, 49, 7], [7, 8, 9, 10]], np.int32)
 EVERYTHING = np.ones((2, 4), np.float32)
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["in few passes", "in operators that can be split"])
+def _both_forms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "on_cpu", lambda: request.param)
 
 
 def loss_of(logits: np.ndarray, mask: np.ndarray, vocab_size: int) -> float:

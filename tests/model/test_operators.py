@@ -15,7 +15,7 @@ from pangu_alpha.model.operators import Gelu, Normalise, SumOfSquares
 
 @pytest.fixture(params=[True, False], ids=["in parts", "one operator"])
 def _both_forms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operators, "_on_cpu", lambda: request.param)
+    monkeypatch.setattr(operators, "on_cpu", lambda: request.param)
 
 
 BOTH = pytest.mark.usefixtures("_both_forms")

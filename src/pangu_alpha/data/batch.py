@@ -25,6 +25,10 @@ class Batch:
     sample_keys: NDArray[np.int32]
     """[B], a hash ≥ 0 of (seed, global sample number): the source of the sample's dropout."""
 
+    def arrays(self) -> tuple[NDArray[np.int32] | NDArray[np.float32], ...]:
+        """All of the above, in order: the inputs of the loss."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
     def rows(self, start: int, stop: int) -> Batch:
         """Samples `start` to `stop` of this batch."""
         return Batch(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})

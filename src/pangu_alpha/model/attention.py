@@ -26,7 +26,8 @@ class AttentionMask(nn.Cell):
         index = np.arange(seq_length, dtype=np.int32)
         self.query_index = Tensor(index.reshape(1, -1, 1))
         self.key_index = Tensor(index.reshape(1, 1, -1))
-        self.expand = ops.ExpandDims()
+        self.expand_documents = ops.ExpandDims()
+        self.expand_pairs = ops.ExpandDims()
         self.cast = ops.Cast()
         self.same_document = ops.Equal()
         self.not_after = ops.GreaterEqual()
@@ -43,10 +44,10 @@ class AttentionMask(nn.Cell):
         Returns:
             float32 [B, 1, S, S]: 0 or `MASKED`.
         """
-        same = self.same_document(self.expand(document_ids, 2), self.expand(document_ids, 1))
+        same = self.same_document(self.expand_documents(document_ids, 2), self.expand_documents(document_ids, 1))
         not_after = self.not_after(self.query_index, self.key_index)
         forbidden = self.cast(self.forbidden(self.both(same, not_after)), ms.float32)
-        return self.expand(self.penalty(forbidden, MASKED), 1)
+        return self.expand_pairs(self.penalty(forbidden, MASKED), 1)
 
 
 class Attention(nn.Cell):

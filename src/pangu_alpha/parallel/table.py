@@ -5,7 +5,8 @@ left out and both kinds of layer called `layer`. An input is written as one entr
 for a dim that stays whole, or `ROWS`: the axis (or axes) that splits the rows [B·S] between the matrix products, which
 is where operator-level and sequence-parallel tables differ (paper §3.2; released code, `official_code` strategies).
 
-Primitives that only rename or convert (Cast, Reshape, ExpandDims, StopGradient) follow their input and have no row.
+Cast and Reshape follow their input and have no row; any other primitive without one would be split by MindSpore over
+all ranks, with communication that nobody asked for.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Row:
     imply, with partial sums added up by an AllReduce."""
 
 
-FOLLOWERS = frozenset({"Cast", "Reshape", "ExpandDims"})
+FOLLOWERS = frozenset({"Cast", "Reshape"})
 """Kinds of primitives that are split as their input is."""
 
 _TOKENS: Dims = ("dp", None)  # [B, S], and [B·S, anything] inside a tensor-parallel region
@@ -69,11 +70,13 @@ def _embedding(hidden: Dims) -> dict[str, Row]:
 def _layer(hidden: Dims) -> dict[str, Row]:
     pairs: Dims = ("dp", None, None)  # [B, S, S]
     return {
+        "layer.mask.expand_documents": _same(_TOKENS, 1),
         "layer.mask.same_document": _same(pairs, 2),
         "layer.mask.not_after": _same((None, None, None), 2),
         "layer.mask.both": Row((pairs, (None, None, None))),
         "layer.mask.forbidden": _same(pairs, 1),
         "layer.mask.penalty": Row((pairs, _SCALAR)),
+        "layer.mask.expand_pairs": _same(pairs, 1),
         **_norm("layer.attention_norm", hidden),
         **_column_parallel("layer.attention.query"),
         **_column_parallel("layer.attention.key"),

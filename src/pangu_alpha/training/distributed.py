@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 from mindspore.common.lazy_inline import lazy_inline
 from mindspore.nn.utils import no_init_parameters
 from mindspore.parallel.auto_parallel import AutoParallel
@@ -55,7 +55,6 @@ class Accumulated(nn.Cell):
         self.is_sharded = is_sharded
         self.sums = parameters.clone(prefix="accu_grads", init="zeros")
         self.assign = ops.Assign()
-        self.zeros = ops.ZerosLike()
         self.copy = ops.Mul()
 
     def construct(self, sens: Tensor, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -69,7 +68,8 @@ class Accumulated(nn.Cell):
             else:
                 result = self.copy(ops.depend(total, gradient), 1.0)
             total = ops.depend(total, result)
-            results += (ops.depend(result, self.assign(total, self.zeros(total))),)
+            # Not ops.ZerosLike: the compiler would make a constant of it, as large as all gradients.
+            results += (ops.depend(result, self.assign(total, mint.zeros_like(total))),)
         return loss_sum, results
 
 
@@ -87,13 +87,13 @@ class RankStep(nn.Cell):
             [Parameter(Tensor(0.0, ms.float32), name=f"control.{name}", requires_grad=False) for name in CONTROLS]
         )
 
-    def construct(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+    def construct(self, *batch: Tensor) -> Tensor:
         """See `Update`; `batch` is the whole global batch."""
         sens, count, learning_rate, eps, weight_decay = self.controls
         return self.step(sens, count, learning_rate, eps, weight_decay, *batch)
 
 
-def rank_program(config: RunConfig) -> AutoParallel:
+def rank_program(config: RunConfig) -> nn.Cell:
     """The step of this process's rank, to be called with a whole global batch (see `RankStep`).
 
     Call it where MindSpore's target is Ascend and communication is initialised. Parameters have no values yet.
@@ -110,13 +110,18 @@ def rank_program(config: RunConfig) -> AutoParallel:
         if mesh.pp > 1:
             place_stages(loss, config)
         parameters = network.trainable_params()
-        optimizer = AdamW(parameters, config.optimizer)
+        optimizer = AdamW(parameters, config.optimizer, may_overflow=config.model.compute_dtype == "float16")
         gradients = _gradients(loss, optimizer.parameters, mesh, num_parts, config.parallel.optimizer_sharding)
-        may_overflow = config.model.compute_dtype == "float16"
-        shares = norm_shares({item.name: tuple(item.shape) for item in parameters}, config.parallel)
-        update = Update(optimizer, may_overflow, shares, loss_share=1.0 / mesh.num_stage_ranks)
+        if mesh.num_ranks > 1:
+            shares = norm_shares({item.name: tuple(item.shape) for item in parameters}, config.parallel)
+            update = Update(optimizer, shares, loss_share=1.0 / mesh.num_stage_ranks)
+        else:
+            update = Update(optimizer)
         step = RankStep(WholeStep(gradients, update, reduce=None)).set_train()
+    if mesh.num_ranks == 1:
+        return step  # MindSpore has no parallel mode for it
     program = AutoParallel(step, parallel_mode="semi_auto")
+    program.no_init_parameters_in_compile()
     program.dataset_strategy("full_batch")
     if mesh.pp > 1:
         program.pipeline(stages=mesh.pp, interleave=config.parallel.schedule == "interleaved", scheduler="1f1b")

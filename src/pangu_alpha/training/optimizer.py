@@ -49,14 +49,23 @@ def is_decayed(name: str) -> bool:
 class AdamW(nn.Cell):
     """Scales the gradients, clips them by their global norm and updates the parameters in place."""
 
-    def __init__(self, parameters: list[ms.Parameter], config: OptimizerConfig) -> None:
+    def __init__(self, parameters: list[ms.Parameter], config: OptimizerConfig, may_overflow: bool = False) -> None:
+        """Args:
+        parameters: what is updated.
+        config: betas, eps, decay and the clipping norm.
+        may_overflow: whether the gradients are of float16. An update whose norm is not finite then changes nothing.
+        """
         super().__init__(auto_prefix=False)
         self.parameters = ParameterTuple(parameters)
         self.first_moments = self.parameters.clone(prefix="adam_m", init="zeros")
         self.second_moments = self.parameters.clone(prefix="adam_v", init="zeros")
         self.decayed = tuple(is_decayed(item.name) for item in parameters)
-        self.beta1, self.beta2 = config.beta1, config.beta2
+        self.beta1, self.beta2 = Tensor(config.beta1, ms.float32), Tensor(config.beta2, ms.float32)
         self.clip_norm = config.clip_norm
+        self.may_overflow = may_overflow
+        self.is_finite = ops.IsFinite()
+        self.select = ops.Select()
+        self.zero, self.one = Tensor(0.0, ms.float32), Tensor(1.0, ms.float32)
         self.update = ops.AdamWeightDecay()
         self.minimum = ops.Minimum()
         self.multiply = ops.Mul()
@@ -83,7 +92,18 @@ class AdamW(nn.Cell):
             `norm`, available only after the update.
         """
         factor = factor * self.minimum(self.clip_norm / (norm + 1e-12), 1.0)
+        beta1, beta2 = self.beta1, self.beta2
+        finite = self.is_finite(norm)
+        if self.may_overflow:
+            # A rate of 0 with betas of 1 keeps parameters and moments as they are, to the bit. A branch would split the
+            # program in two, which MindSpore's memory planner cannot follow.
+            learning_rate = self.select(finite, learning_rate, self.zero)
+            beta1 = self.select(finite, self.beta1, self.one)
+            beta2 = self.select(finite, self.beta2, self.one)
         for i, gradient in enumerate(gradients):
+            scaled = self.multiply(self.cast(gradient, ms.float32), factor)
+            if self.may_overflow:
+                scaled = self.select(finite, scaled, self.zero)
             norm = ops.depend(
                 norm,
                 self.update(
@@ -91,11 +111,11 @@ class AdamW(nn.Cell):
                     self.first_moments[i],
                     self.second_moments[i],
                     learning_rate,
-                    self.beta1,
-                    self.beta2,
+                    beta1,
+                    beta2,
                     eps,
                     weight_decay if self.decayed[i] else 0.0,
-                    self.multiply(self.cast(gradient, ms.float32), factor),
+                    scaled,
                 ),
             )
         return norm

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
@@ -21,35 +20,12 @@ from pangu_alpha.data import Batch
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
 from pangu_alpha.training.norm import AddOverRanks, SquaredNorm
 from pangu_alpha.training.optimizer import AdamW, UpdateScalars
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a step reports."""
-
-    loss: float
-    """Mean loss of a counted token, in nats."""
-    grad_norm: float
-    """Global norm of the mean loss's gradient before clipping."""
-    num_tokens: int
-    """Counted tokens of the global batch."""
-    skipped: bool
-    """Whether gradients overflowed, so that nothing was updated (float16 only)."""
+from pangu_alpha.training.result import StepResult
 
 
 def batch_tensors(batch: Batch) -> tuple[Tensor, ...]:
     """The inputs of `PanguAlphaLoss`."""
-    return tuple(
-        Tensor(array)
-        for array in (
-            batch.input_ids,
-            batch.position_ids,
-            batch.document_ids,
-            batch.labels,
-            batch.loss_mask,
-            batch.sample_keys,
-        )
-    )
+    return tuple(map(Tensor, batch.arrays()))
 
 
 class Gradients(nn.Cell):
@@ -67,29 +43,29 @@ class Gradients(nn.Cell):
 
 
 class Update(nn.Cell):
-    """From gradients of the loss sum to new parameters; a float16 overflow anywhere changes nothing on all ranks."""
+    """From gradients of the loss sum to new parameters.
+
+    The norm is over all ranks, so that a float16 overflow on one of them is seen by all, and none updates anything.
+    """
 
     def __init__(
         self,
         optimizer: AdamW,
-        may_overflow: bool,
         shares: Sequence[float] | None = None,
         loss_share: float = 1.0,
     ) -> None:
         """Args:
         optimizer: what updates the parameters.
-        may_overflow: whether gradients are float16.
         shares: of the gradients that this rank holds (see `SquaredNorm`), when other ranks hold others.
         loss_share: 1 ÷ the number of ranks that hold the whole loss, when others hold 0.
         """
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
-        self.may_overflow = may_overflow
         self.loss_share = loss_share
         self.squared_norm = SquaredNorm(shares or [1.0] * len(optimizer.parameters))
         self.add_over_ranks = AddOverRanks() if shares is not None else None
-        self.is_finite = ops.IsFinite()
         self.sqrt = ops.Sqrt()
+        self.stack = ops.Stack()
 
     def construct(
         self,
@@ -100,8 +76,8 @@ class Update(nn.Cell):
         learning_rate: Tensor,
         eps: Tensor,
         weight_decay: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Mean loss and gradient norm of the global batch. All inputs but `gradients` are float32 scalars.
+    ) -> Tensor:
+        """Mean loss and gradient norm of the global batch, float32 [2]. All inputs but `gradients` are float32 scalars.
 
         Args:
             loss_sum: of this rank.
@@ -114,9 +90,9 @@ class Update(nn.Cell):
             loss_sum, square = self.add_over_ranks(loss_sum * self.loss_share, square)
         factor = 1.0 / (count * sens)
         norm = self.sqrt(square) * factor
-        if not self.may_overflow or self.is_finite(norm):
-            norm = ops.depend(norm, self.optimizer(gradients, norm, factor, learning_rate, eps, weight_decay))
-        return loss_sum / count, norm
+        norm = self.optimizer(gradients, norm, factor, learning_rate, eps, weight_decay)
+        # One tensor: of a tuple, MindSpore's pipeline would return the first entry only.
+        return self.stack((loss_sum / count, norm))
 
 
 class SumOverReplicas(nn.Cell):
@@ -145,7 +121,7 @@ class WholeStep(nn.Cell):
 
     def construct(
         self, sens: Tensor, count: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor, *batch: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         """See `Update`."""
         loss_sum, gradients = self.gradients(sens, *batch)
         if self.reduce is not None:
@@ -193,7 +169,7 @@ class UpdateFromSums(nn.Cell):
 
     def construct(
         self, sens: Tensor, count: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         """See `Update`."""
         loss_sum, gradients = self.sums.loss_sum, self.sums.gradients
         if self.reduce is not None:
@@ -210,11 +186,11 @@ class TrainStep:
 
     def __init__(self, network: PanguAlpha, config: RunConfig) -> None:
         parameters = network.trainable_params()
-        self.optimizer = AdamW(parameters, config.optimizer)
-        self._num_slots = tokens_per_step(config)
         self._may_overflow = config.model.compute_dtype == "float16"
+        self.optimizer = AdamW(parameters, config.optimizer, self._may_overflow)
+        self._num_slots = tokens_per_step(config)
         gradients = Gradients(PanguAlphaLoss(network), self.optimizer.parameters)
-        update = Update(self.optimizer, self._may_overflow)
+        update = Update(self.optimizer)
         reduce = SumOverReplicas() if config.parallel.dp > 1 else None
         if config.train.num_micro_batches == 1:
             self._whole: WholeStep | None = WholeStep(gradients, update, reduce).set_train()
@@ -239,14 +215,13 @@ class TrainStep:
         # At least 1: a batch of nothing but padding has the loss 0, not 0 ÷ 0.
         controls = (sens, _scalar(max(num_tokens, 1)), *scalar_tensors(scalars))
         if self._whole is not None:
-            loss, norm = self._whole(*controls, *batch_tensors(micro_batches[0]))
+            result = self._whole(*controls, *batch_tensors(micro_batches[0]))
         else:
             for batch in micro_batches:
                 self._accumulate(sens, *batch_tensors(batch))
-            loss, norm = self._update(*controls)
-        grad_norm = float(norm)
-        skipped = self._may_overflow and not math.isfinite(grad_norm)
-        return StepResult(float(loss), grad_norm, num_tokens, skipped)
+            result = self._update(*controls)
+        loss, grad_norm = map(float, result.asnumpy())
+        return StepResult(loss, grad_norm, num_tokens, self._may_overflow and not math.isfinite(grad_norm))
 
 
 def scalar_tensors(scalars: UpdateScalars) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,141 @@
+"""Which collectives a rank's program must have in one step, computed from the sharding table and the recipe alone.
+
+- A primitive whose summed dim is split adds up partial results: an AllReduce over the axes that split it, or a
+  ReduceScatter where the table says that the result's rows are split by them too.
+- Under sequence parallelism rows are gathered before the products that need all of them.
+- Each of these comes back in the backward pass as its transpose, but for the maximum, which has no gradient.
+- A parameter's gradient is added up over the ranks that hold the same slice; where the optimizer is sharded it is
+  reduced and scattered instead, and the parameter gathered before it is used.
+- Stages hand over hidden states and their gradients, and the first and the last stage the tied word table.
+- The norm of the gradients and the loss are added up over all ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.emulator.traffic import Collective, Part
+from pangu_alpha.parallel.memory import parameter_shapes
+from pangu_alpha.parallel.slices import num_slices, row_name
+from pangu_alpha.parallel.table import PARAMETERS, Dims, Row, Split, sharding_table
+from pangu_alpha.topology.mesh import AXES, Axis, Mesh
+from pangu_alpha.topology.stages import LayerPlace, place_layers
+
+Key = tuple[Part, str, tuple[Axis, ...], str]
+"""Part of the step, kind, axes, and for the forward pass the place in the table. MindSpore names the nodes of the
+backward pass after any operator of the same kind, so they have no place."""
+
+_TRANSPOSE = {"AllReduce": "AllReduce", "ReduceScatter": "AllGather", "AllGather": "ReduceScatter"}
+_SUMMED = {
+    "matmul": lambda row: row.inputs[0][-1:],
+    "gather": lambda row: row.inputs[0][:1],
+    "max": lambda row: row.inputs[0][-1:],
+    "sum": lambda row: row.inputs[0][-1:],
+    "pick": lambda row: row.inputs[0][-1:],
+    "total": lambda row: row.inputs[0],
+}
+"""Last part of a row's name → the splits of the dims that the primitive sums over, or picks from."""
+_NEEDS_ALL_ROWS = ("attention.value.matmul", "expand.matmul", "head.matmul")
+"""Products whose input's rows are split between the products under sequence parallelism. Query, key and value share
+one gathered input, which MindSpore names after the value."""
+
+
+def key_of(collective: Collective) -> Key | None:
+    """Under which key a collective of a program is implied; None when its group is none of the mesh's."""
+    if collective.axes is None:
+        return None
+    place = collective.place if collective.part == "forward" else ""
+    return collective.part, collective.kind, collective.axes, place
+
+
+def implied_collectives(config: RunConfig, stage: int) -> Counter[Key]:
+    """How often a step of a rank of `stage` executes what."""
+    mesh = Mesh.of(config.parallel)
+    places = place_layers(config.model, config.parallel)
+    counts: Counter[Key] = Counter()
+    for key, times in (
+        *_of_network(config, mesh, stage, places),
+        *_of_parameters(config, mesh, stage, places),
+        *_of_stages(config, mesh, stage),
+    ):
+        part, kind, axes, place = key
+        axes = tuple(axis for axis in AXES if axis in axes and mesh.size(axis) > 1)
+        if axes and times:
+            counts[part, kind, axes, place] += times
+    return counts
+
+
+def _of_network(config: RunConfig, mesh: Mesh, stage: int, places: Iterable[LayerPlace]) -> Iterator[tuple[Key, int]]:
+    num_layers = sum(place.stage == stage for place in places)
+    for name, row in sharding_table(mesh.sequence_parallel).items():
+        times = config.train.num_micro_batches
+        if name.startswith("layer.top_query"):
+            times *= stage == mesh.pp - 1
+        elif name.startswith("layer."):
+            times *= num_layers
+        else:
+            times *= stage == (0 if name.startswith("embedding.") else mesh.pp - 1)
+        place, _, last = name.rpartition(".")
+        for kind, axes in _of_row(name, row, mesh):
+            yield ("forward", kind, axes, place), times
+            if last != "max":
+                yield ("backward", _TRANSPOSE[kind], axes, ""), times
+
+
+def _of_row(name: str, row: Row, mesh: Mesh) -> Iterator[tuple[str, tuple[Axis, ...]]]:
+    last = name.rpartition(".")[2]
+    axes = _axes(_SUMMED[last](row)) if last in _SUMMED else ()
+    if axes:
+        rows = _axes(row.output[:1]) if row.output is not None else ()
+        yield ("ReduceScatter" if set(axes) <= set(rows) else "AllReduce"), axes
+    if mesh.sequence_parallel and name.endswith(_NEEDS_ALL_ROWS):
+        yield "AllGather", ("mp",)
+
+
+def _axes(splits: Iterable[Split]) -> tuple[Axis, ...]:
+    axes: list[Axis] = []
+    for split in splits:
+        axes += [] if split is None else [split] if isinstance(split, str) else split
+    return tuple(axes)
+
+
+def _of_parameters(
+    config: RunConfig, mesh: Mesh, stage: int, places: tuple[LayerPlace, ...]
+) -> Iterator[tuple[Key, int]]:
+    for name, shape in parameter_shapes(config.model, mesh.mp).items():
+        if stage not in _stages_of(name, mesh, places):
+            continue
+        dims: Dims = PARAMETERS[row_name(name)]
+        cut = _axes(dims)
+        copies: tuple[Axis, ...] = tuple(axis for axis in ("dp", "mp") if axis not in cut)
+        cuts = math.prod(mesh.size(axis) for axis in cut)
+        if num_slices(name, shape, config.parallel) > cuts:
+            yield ("parameters", "AllGather", ("dp",), ""), 1
+            yield ("gradients", "ReduceScatter", ("dp",), ""), 1
+            copies = tuple(axis for axis in copies if axis != "dp")
+        yield ("gradients", "AllReduce", copies, ""), 1
+
+
+def _stages_of(name: str, mesh: Mesh, places: tuple[LayerPlace, ...]) -> set[int]:
+    cell, number, *_ = name.split(".")
+    if name == "embedding.word.table":
+        return {0, mesh.pp - 1}
+    if cell == "layers":
+        return {places[int(number)].stage}
+    return {0} if cell == "embedding" else {mesh.pp - 1}
+
+
+def _of_stages(config: RunConfig, mesh: Mesh, stage: int) -> Iterator[tuple[Key, int]]:
+    if mesh.pp > 1:
+        last_run = mesh.pp * config.parallel.num_chunks - 1
+        runs = range(stage, last_run + 1, mesh.pp)
+        later = sum(run < last_run for run in runs) * config.train.num_micro_batches
+        earlier = sum(run > 0 for run in runs) * config.train.num_micro_batches
+        tied = stage in (0, mesh.pp - 1)
+        # Forward to later runs and backward to earlier ones; the word table forward, its gradient back.
+        yield ("pipeline", "Send", ("pp",), ""), later + earlier + tied
+        yield ("pipeline", "Receive", ("pp",), ""), later + earlier + tied
+    yield ("update", "AllReduce", AXES, ""), 1

@@ -1,0 +1,146 @@
+"""All ranks of a mesh: their programs, their parameters from step to step, and the way from and to whole tensors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+from pangu_alpha.emulator.collectives import LockStep, Transport
+from pangu_alpha.emulator.dtypes import Precision, lifted
+from pangu_alpha.emulator.interpreter import RankProgram
+from pangu_alpha.emulator.layout import LayoutRow, Part, cut, join, part_of
+from pangu_alpha.emulator.program import Array, Program, TensorType
+from pangu_alpha.errors import EmulatorError
+
+Layout = Mapping[str, LayoutRow]
+ACCUMULATORS = "accu_grads."
+"""Prefix of MindSpore's sums of gradients over micro-batches: a step starts with zeros in them and leaves zeros."""
+
+
+class Machine:
+    """Executes the programs of the ranks that live in this process: all of them, or one a process under MPI."""
+
+    def __init__(
+        self,
+        programs: Mapping[int, Program],
+        layouts: Mapping[int, Layout] | None = None,
+        *,
+        precision: Precision = "native",
+        transport: Transport | None = None,
+    ) -> None:
+        """Prepare the programs.
+
+        Args:
+            programs: by global rank.
+            layouts: `parameter_layout_dict` of each of these ranks; tensors without a row are whole on each rank.
+            precision: see `emulator/dtypes.py`.
+            transport: carries out what ranks ask of each other; `LockStep` unless given.
+
+        Raises:
+            EmulatorError: a program holds something unknown, or does not belong to this mesh.
+        """
+        self._transport: Transport = transport or LockStep()
+        self._precision = precision
+        num_ranks = len(self._transport.share(dict.fromkeys(programs)))
+        self._ranks = {rank: RankProgram(rank, num_ranks, program, precision) for rank, program in programs.items()}
+        self._parts = {rank: _parts(rank, program, (layouts or {}).get(rank, {})) for rank, program in programs.items()}
+        self._copies = {rank: program.received_parameters() for rank, program in programs.items()}
+        for program in self._ranks.values():
+            for name, reference in program.parameters.items():
+                if name.startswith(ACCUMULATORS) and reference.value is None:
+                    reference.write(np.zeros(reference.kind.shape))
+        self._blas = ThreadpoolController()
+
+    def step(self, *inputs: Array | float) -> dict[int, tuple[Array, ...]]:
+        """Run every rank's program once.
+
+        Args:
+            inputs: whole arrays, in the order of `Program.inputs`; each rank gets its part.
+
+        Returns:
+            The outputs of each rank of this process.
+
+        Raises:
+            EmulatorError: see `Transport.run`; or an input has another shape than the program says.
+        """
+        running = {rank: program.run(self._inputs(rank, inputs)) for rank, program in self._ranks.items()}
+        # The products are small, and the threads of a BLAS spin while they wait for each other.
+        with self._blas.limit(limits=1, user_api="blas"):
+            results = self._transport.run(running)
+        return {rank: result if isinstance(result, tuple) else (result,) for rank, result in results.items()}
+
+    def scatter(self, tensors: Mapping[str, Array]) -> None:
+        """Give each rank its part of each tensor that its program has as a parameter.
+
+        Raises:
+            EmulatorError: a tensor is no rank's parameter here, or its shape is not that of the layout.
+        """
+        for name, tensor in tensors.items():
+            for rank, program in self._ranks.items():
+                if name in program.parameters:
+                    program.parameters[name].write(cut(name, tensor, self._parts[rank][name]))
+
+    def gather(self) -> dict[str, Array]:
+        """Every parameter as a whole, from the ranks that own it: copies sent by another stage do not count.
+
+        Raises:
+            EmulatorError: ranks that hold the same part differ, or a part is held by none.
+        """
+        return self._join({rank: _values(program) for rank, program in self._ranks.items()})
+
+    def gradients(self) -> dict[str, Array]:
+        """What the optimizer was given in the last step, as a whole; nothing where the step was skipped.
+
+        Raises:
+            EmulatorError: as for `gather`.
+        """
+        return self._join({rank: dict(program.gradients) for rank, program in self._ranks.items()})
+
+    def _join(self, values: Mapping[int, Mapping[str, Array]]) -> dict[str, Array]:
+        pieces: dict[str, dict[int, tuple[Part, Array]]] = defaultdict(dict)
+        mine = {
+            rank: {name: (self._parts[rank][name], value) for name, value in tensors.items() if self._owns(rank, name)}
+            for rank, tensors in values.items()
+        }
+        for rank, tensors in sorted(self._transport.share(mine).items()):
+            for name, piece in tensors.items():
+                pieces[name][rank] = piece
+        return {name: join(name, held) for name, held in pieces.items()}
+
+    def _owns(self, rank: int, name: str) -> bool:
+        return not any(name == copy or name.endswith(f".{copy}") for copy in self._copies[rank])
+
+    def _inputs(self, rank: int, inputs: Sequence[Array | float]) -> list[Array]:
+        expected = self._ranks[rank].program.inputs
+        if len(inputs) != len(expected):
+            raise EmulatorError(f"rank {rank}'s program takes {len(expected)} inputs, not {len(inputs)}")
+        arrays = []
+        for (name, kind), value in zip(expected.items(), inputs, strict=True):
+            assert isinstance(kind, TensorType)
+            part = cut(name, np.asarray(value), self._parts[rank][name])
+            arrays.append(part.astype(lifted(kind.dtype, self._precision)))
+        return arrays
+
+
+def _values(program: RankProgram) -> dict[str, Array]:
+    return {name: item.value for name, item in program.parameters.items() if item.value is not None}
+
+
+def _parts(rank: int, program: Program, layout: Layout) -> dict[str, Part]:
+    """The part of each parameter and input that `rank` holds."""
+    groups = program.groups()
+    shapes: dict[str, Any] = {name: kind.shape for name, kind in program.parameters.items()}
+    shapes.update({name: kind.shape for name, kind in program.inputs.items() if isinstance(kind, TensorType)})
+    parts = {}
+    for name, shape in shapes.items():
+        parts[name] = part_of(name, layout[name], rank, groups) if name in layout else Part.whole(shape)
+        if parts[name].shape != shape:
+            raise EmulatorError(
+                f"{name} on rank {rank}: the layout gives it the shape {list(parts[name].shape)}, "
+                f"the program {list(shape)}"
+            )
+    return parts

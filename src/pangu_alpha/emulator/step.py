@@ -1,0 +1,95 @@
+"""The training step, executed by the emulator: same inputs, results and tensors as the step of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pangu_alpha.config import RunConfig, tokens_per_step
+from pangu_alpha.data import Batch
+from pangu_alpha.emulator.compiling import compile_ranks
+from pangu_alpha.emulator.dtypes import Precision
+from pangu_alpha.emulator.machine import ACCUMULATORS, Machine
+from pangu_alpha.emulator.program import Array, read_program
+from pangu_alpha.errors import EmulatorError
+from pangu_alpha.parallel.slices import num_table_rows
+from pangu_alpha.training.optimizer import UpdateScalars
+from pangu_alpha.training.result import StepResult
+
+CONTROL = "control."
+"""Prefix of the scalars of a step, see `RankStep`."""
+_WORD_TABLE = "embedding.word.table"
+
+
+class EmulatedStep:
+    """All ranks of a recipe's mesh."""
+
+    def __init__(self, config: RunConfig, machine: Machine) -> None:
+        """Args:
+        config: the recipe that the programs were compiled from.
+        machine: with the programs.
+        """
+        self.machine = machine
+        self._num_slots = tokens_per_step(config)
+        self._may_overflow = config.model.compute_dtype == "float16"
+        self._vocab_size = config.model.vocab_size
+        self._num_padding = num_table_rows(self._vocab_size, config.parallel.mp) - self._vocab_size
+
+    def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
+        """Do one step on a global batch; see `TrainStep`.
+
+        Raises:
+            EmulatorError: ranks deadlock, or do not agree about the loss or the norm.
+        """
+        controls = {
+            "sens": loss_scale / self._num_slots,
+            "count": max(num_tokens, 1),
+            "learning_rate": scalars.learning_rate,
+            "eps": scalars.eps,
+            "weight_decay": scalars.weight_decay,
+        }
+        self.machine.scatter({CONTROL + name: np.array(value) for name, value in controls.items()})
+        results = self.machine.step(*batch.arrays())
+        (first, (loss, norm)), *others = ((rank, tuple(map(float, result))) for rank, (result,) in results.items())
+        for rank, result in others:
+            if not np.array_equal(result, (loss, norm), equal_nan=True):
+                raise EmulatorError(
+                    f"ranks {first} and {rank} do not agree: loss {loss!r} and {result[0]!r}, "
+                    f"gradient norm {norm!r} and {result[1]!r}"
+                )
+        skipped = self._may_overflow and not np.isfinite(norm)
+        return StepResult(loss, norm, num_tokens, skipped)
+
+    def load(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:
+        """Give the ranks their parts of whole weights and moments."""
+        self.machine.scatter({name: self._padded(name, tensor) for name, tensor in tensors.items()})
+
+    def tensors(self) -> dict[str, Array]:
+        """The whole weights and moments."""
+        return {
+            name: self._stripped(name, tensor)
+            for name, tensor in self.machine.gather().items()
+            if not name.startswith((CONTROL, ACCUMULATORS))
+        }
+
+    def gradients(self) -> dict[str, Array]:
+        """What the optimizer was given in the last step: clipped gradients of the mean loss, whole."""
+        return {name: self._stripped(name, tensor) for name, tensor in self.machine.gradients().items()}
+
+    def _padded(self, name: str, tensor: NDArray[np.floating]) -> NDArray[np.floating]:
+        if not name.endswith(_WORD_TABLE):
+            return tensor
+        return np.pad(tensor, ((0, self._num_padding), (0, 0)))
+
+    def _stripped(self, name: str, tensor: Array) -> Array:
+        return tensor[: self._vocab_size] if name.endswith(_WORD_TABLE) else tensor
+
+
+def emulated_step(config: RunConfig, precision: Precision = "native", num_jobs: int | None = None) -> EmulatedStep:
+    """Compile all ranks of `config` (or take kept programs) and make them ready to run in this process."""
+    compiled = compile_ranks(config, range(config.parallel.num_devices), num_jobs=num_jobs)
+    programs = {item.rank: read_program(item.program) for item in compiled}
+    layouts = {item.rank: item.layout for item in compiled}
+    return EmulatedStep(config, Machine(programs, layouts, precision=precision))

@@ -1,0 +1,187 @@
+"""What a rank's exported program sends and receives in a step: every collective, over which axis, how often.
+
+A node is counted as often as the step executes it: the network's graph is called once a micro-batch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pangu_alpha.emulator.program import CALL, Graph, Node, Program, TensorType, group_members
+from pangu_alpha.topology.mesh import AXES, Axis, Mesh
+
+Part = Literal["inputs", "parameters", "forward", "backward", "gradients", "pipeline", "update"]
+"""Of the step that a collective belongs to."""
+PARTS: tuple[Part, ...] = ("inputs", "parameters", "forward", "backward", "gradients", "pipeline", "update")
+KINDS = frozenset(
+    {
+        *("AllGather", "AllReduce", "AllSwap", "AlltoAll", "AlltoAllV", "Broadcast"),
+        *("NeighborExchange", "NeighborExchangeV2", "Receive", "ReduceScatter", "Send"),
+    }
+)
+"""Primitives that communicate."""
+
+_NETWORK = frozenset({"embedding", "layers", "query_layer", "final_norm", "head", "token_loss"})
+"""Names of the network's and the loss's outermost Cells."""
+
+
+@dataclass(frozen=True)
+class Collective:
+    """A node of a program that communicates."""
+
+    kind: str
+    part: Part
+    axes: tuple[Axis, ...] | None
+    """Along which the members of its group differ; None when the group is none of the mesh's."""
+    members: tuple[int, ...]
+    place: str
+    """The Cell of the network it stands in, as the sharding table names it; empty outside the network."""
+    num_bytes: int
+    """Of the whole tensor: what is gathered, what is reduced before it is scattered."""
+    count: int
+    """Executions a step."""
+    scope: str
+    """MindSpore's name of the node."""
+
+    @property
+    def axis_name(self) -> str:
+        """For people: `mp`, `dp × mp`, or the ranks of a group that the mesh does not have."""
+        return axis_name(self.axes) if self.axes is not None else f"ranks {list(self.members)}"
+
+
+def axis_name(axes: tuple[Axis, ...]) -> str:
+    """`mp`, `dp × mp`, or `one rank`."""
+    return " × ".join(axes) or "one rank"
+
+
+def collectives(program: Program, mesh: Mesh, rank: int) -> list[Collective]:
+    """Every collective that `rank`'s program executes, in no particular order."""
+    groups = program.groups()
+    counts = _executions(program)
+    return [
+        _collective(node, counts[node.output], groups, program, mesh, rank)
+        for node in program.nodes()
+        if node.primitive in KINDS and counts[node.output]
+    ]
+
+
+def num_nodes(program: Program) -> int:
+    """Nodes of all graphs of a program, constants not counted."""
+    return sum(1 for _ in program.nodes())
+
+
+def _collective(
+    node: Node, count: int, groups: Mapping[str, tuple[int, ...]], program: Program, mesh: Mesh, rank: int
+) -> Collective:
+    members = group_members(node.attributes) or groups.get(node.attributes["group"], ())
+    if not members and node.attributes["group"].endswith("world_group"):
+        members = tuple(range(mesh.num_ranks))
+    if node.primitive in ("Send", "Receive"):
+        peer = node.attributes["dest_rank" if node.primitive == "Send" else "src_rank"]
+        members = tuple(sorted((rank, members[peer])))
+        axes: tuple[Axis, ...] | None = ("pp",) if members[0] in mesh.group("pp", members[1]) else None
+    else:
+        axes = axes_of(members, mesh, rank)
+    num_bytes = _num_bytes(node.output_type)
+    if node.primitive == "ReduceScatter":
+        num_bytes *= len(members)
+    place = _place(node.scope)
+    return Collective(node.primitive, _part(node, program, place), axes, members, place, num_bytes, count, node.scope)
+
+
+def axes_of(members: tuple[int, ...], mesh: Mesh, rank: int) -> tuple[Axis, ...] | None:
+    """The fewest axes along which `members` are all the ranks that differ from `rank`; None if there are none such."""
+    for num_axes in range(len(AXES) + 1):
+        for axes in itertools.combinations(AXES, num_axes):
+            if sorted(members) == sorted(ranks_along(axes, mesh, rank)):
+                return axes
+    return None
+
+
+def ranks_along(axes: tuple[Axis, ...], mesh: Mesh, rank: int) -> tuple[int, ...]:
+    """`rank` and all ranks that differ from it only along `axes`."""
+    place = mesh.place(rank)
+    index = {"pp": place.stage, "dp": place.replica, "mp": place.slice}
+    block = mesh.ranks[tuple(slice(None) if axis in axes else index[axis] for axis in AXES)]
+    return tuple(int(member) for member in block.reshape(-1))
+
+
+def _part(node: Node, program: Program, place: str) -> Part:
+    if node.primitive in ("Send", "Receive"):
+        return "pipeline"
+    if re.search(r"Grad__(Mirror|Mi\w+StepAllGather|Mi\w+StepMirror)", node.scope):
+        return "gradients"
+    if "micro_inputs" in node.scope:
+        return "inputs"
+    if node.primitive == "AllGather" and not place and not node.scope.startswith("Gradients"):
+        return "parameters"
+    if node.scope.startswith("Gradients"):
+        return "backward"
+    return "forward" if place else "update"
+
+
+def _place(scope: str) -> str:
+    """`Default/network-Step/…/layers-CellList/3-Layer/attention-Attention/AllReduce-op2` → `layer.attention`."""
+    names = [part.partition("-")[0] for part in scope.split("/") if "-op" not in part and "-" in part]
+    begin = next((number for number, name in enumerate(names) if name in _NETWORK), len(names))
+    return re.sub(r"^(layers\.\d+|query_layer)(?=\.|$)", "layer", ".".join(names[begin:]))
+
+
+def _num_bytes(kind: Any) -> int:
+    if isinstance(kind, tuple):
+        return sum(_num_bytes(item) for item in kind)
+    return math.prod(kind.shape) * kind.dtype.itemsize if isinstance(kind, TensorType) else 0
+
+
+@dataclass(frozen=True)
+class _Closure:
+    graph: str
+    arguments: tuple[Any, ...]
+
+
+def _executions(program: Program) -> Counter[str]:
+    """How often a step executes each node, by the name of its output.
+
+    Closures and tuples are followed, tensors are not: both branches of a Switch count.
+    """
+    counts: Counter[str] = Counter()
+
+    def run(graph: Graph, arguments: tuple[Any, ...]) -> Any:
+        values: dict[str, Any] = dict(zip(graph.inputs, arguments, strict=True))
+        for node in graph.nodes:
+            counts[node.output] += 1
+            values[node.output] = evaluate(node, values)
+        results = tuple(values.get(name) for name in graph.outputs)
+        return results if len(results) > 1 else results[0]
+
+    def look_up(name: str, values: Mapping[str, Any]) -> Any:
+        return _Closure(name, ()) if name in program.graphs else values.get(name)
+
+    def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
+        inputs = tuple(look_up(name, values) for name in node.inputs)
+        match node.primitive:
+            case "Partial":
+                return _Closure(inputs[0].graph, (*inputs[0].arguments, *inputs[1:]))
+            case "Switch":
+                return inputs[1:]
+            case "MakeTuple":
+                return inputs
+            case "TupleGetItem":
+                return inputs[0][int(program.constants[node.inputs[1]])] if isinstance(inputs[0], tuple) else None
+            case "Depend" | "Load":
+                return inputs[0]
+            case _ if node.primitive == CALL:
+                called = look_up(node.callee, values)
+                branches = called if isinstance(called, tuple) else (called,)
+                results = [run(program.graphs[one.graph], (*one.arguments, *inputs)) for one in branches]
+                return results[0]
+        return None
+
+    run(program.main, (None,) * len(program.main.inputs))
+    return counts

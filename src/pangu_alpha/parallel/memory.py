@@ -1,0 +1,104 @@
+"""What each stage, and each device of it, keeps from step to step, from the recipe alone. No MindSpore.
+
+Parameters and the two moments of Adam, float32, and in a pipeline the sums of the gradients over the micro-batches,
+which the optimizer's sharding does not cut. Activations, gathered weights and copies in the compute type come on top.
+The counts are those of the compiled programs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pangu_alpha.config import ModelConfig, RunConfig
+from pangu_alpha.parallel.slices import num_slices, num_table_rows, row_name
+from pangu_alpha.parallel.table import PARAMETERS, sizes
+from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.topology.stages import place_layers
+
+_BYTES = 4
+
+
+@dataclass(frozen=True)
+class StageState:
+    """One pipeline stage. The word table is counted on the first and on the last stage: both keep and update it."""
+
+    chunks: tuple[tuple[int, ...], ...]
+    """The layers of each run of layers, from 0; the last of all is the query layer."""
+    num_parameters: int
+    """Of the whole stage, each counted once."""
+    num_device_parameters: int
+    """Of them, on one device."""
+    num_device_gradients: int
+    """Elements of the sums of gradients on one device."""
+
+    @property
+    def device_bytes(self) -> dict[str, int]:
+        """Bytes on one device, by what they are."""
+        return {
+            "weights": _BYTES * self.num_device_parameters,
+            "Adam moments": 2 * _BYTES * self.num_device_parameters,
+            "gradient sums": _BYTES * self.num_device_gradients,
+        }
+
+    @property
+    def num_device_bytes(self) -> int:
+        """All of them."""
+        return sum(self.device_bytes.values())
+
+
+def parameter_shapes(model: ModelConfig, mp: int) -> dict[str, tuple[int, ...]]:
+    """The whole shape of every parameter by its name in the network; the word table padded so that `mp` divides it."""
+    d, positions = model.hidden_size, model.seq_length
+    layer = {
+        **{f"{norm}.{part}": (d,) for norm in ("attention_norm", "feed_forward_norm") for part in ("gamma", "beta")},
+        **{f"attention.{name}.weight": (d, d) for name in ("query", "key", "value", "output")},
+        **{f"attention.{name}.bias": (d,) for name in ("query", "key", "value", "output")},
+        "feed_forward.expand.weight": (d, 4 * d),
+        "feed_forward.expand.bias": (4 * d,),
+        "feed_forward.contract.weight": (4 * d, d),
+        "feed_forward.contract.bias": (d,),
+    }
+    cells = [f"layers.{number}" for number in range(model.num_layers - 1)] + ["query_layer"]
+    return {
+        "embedding.word.table": (num_table_rows(model.vocab_size, mp), d),
+        "embedding.position.table": (positions, d),
+        **{f"{cell}.{name}": shape for cell in cells for name, shape in layer.items()},
+        "query_layer.top_query.table": (positions, d),
+        "final_norm.gamma": (d,),
+        "final_norm.beta": (d,),
+    }
+
+
+def stage_states(config: RunConfig) -> tuple[StageState, ...]:
+    """What each stage keeps.
+
+    Raises:
+        ConfigError: there are more runs of layers than layers.
+    """
+    parallel = config.parallel
+    places = place_layers(config.model, parallel)
+    mesh = Mesh.of(parallel)
+    whole, held, gradients = ([0] * parallel.pp for _ in range(3))
+    for name, shape in parameter_shapes(config.model, parallel.mp).items():
+        cell, number, *_ = name.split(".")
+        stages = {places[int(number)].stage} if cell == "layers" else {0} if cell == "embedding" else {parallel.pp - 1}
+        if name == "embedding.word.table":
+            stages.add(parallel.pp - 1)
+        for stage in stages:
+            whole[stage] += math.prod(shape)
+            held[stage] += math.prod(shape) // num_slices(name, shape, parallel)
+            if parallel.pp > 1:
+                gradients[stage] += math.prod(shape) // math.prod(sizes(PARAMETERS[row_name(name)], mesh))
+    return tuple(
+        StageState(
+            tuple(
+                tuple(layer for layer, place in enumerate(places) if (place.stage, place.chunk) == (stage, chunk))
+                for chunk in range(parallel.num_chunks)
+            ),
+            whole[stage],
+            held[stage],
+            gradients[stage],
+        )
+        for stage in range(parallel.pp)
+    )

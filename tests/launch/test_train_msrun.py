@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
+    from tests.launch.conftest import SimulatedCluster
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "train_msrun.sh"
 
@@ -68,7 +69,7 @@ def test_two_workers_equal_one(tiny_project: TinyProject) -> None:
         assert got_loss == pytest.approx(loss, abs=1e-5)
         assert got_norm == pytest.approx(norm, rel=1e-4)
     for rank in (0, 1):
-        assert (tiny_project.folder / "together" / "logs" / f"worker_{rank}.log").exists()
+        assert (tiny_project.folder / "together" / "logs" / f"rank_{rank}.log").exists()
     assert "step 5/5" in stderr and "DISTRIBUTED" not in stderr
 
 
@@ -100,8 +101,8 @@ def test_dead_worker_ends_the_job(tiny_project: TinyProject) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
     assert time.monotonic() - start < 5
-    assert "worker_1 died (killed by SIGKILL)" in stderr
-    assert "worker_1.log" in stderr
+    assert "rank 1 died (killed by SIGKILL)" in stderr
+    assert "rank_1.log" in stderr
     assert not Path(f"/proc/{rank_0}").exists()
 
 
@@ -123,7 +124,7 @@ def test_worker_with_an_error_is_named(tiny_project: TinyProject) -> None:
     process = _start(tiny_project, *words)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert re.search(r"worker_[01] died \(exit code 2\)", stderr)
+    assert re.search(r"rank [01] died \(exit code 2\)", stderr)
     assert "tokens/train" in stderr
 
 
@@ -133,3 +134,32 @@ def test_wrong_settings_start_nothing(tiny_project: TinyProject) -> None:
     assert process.returncode == 2
     assert "train.batch_size(4)" in stderr and "Traceback" not in stderr
     assert not (tiny_project.folder / "never").exists()
+
+
+def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -> None:
+    words = ("recipe.yaml", "--workers", "16", "--hosts", "hosts", "--dry-run", "parallel.mp=2", "parallel.pp=2")
+    code, stdout, stderr = simulated_cluster.answer("train_msrun", *words)
+    assert code == 0, stderr
+    first, second = stdout.split("# server 127.0.0.2")
+    assert "parallel.dp=4" in first
+    for rank in range(16):
+        part = first if rank < 8 else second
+        assert f"RANK_ID={rank} RANK_SIZE=16 DEVICE_ID={rank % 8} MS_SCHED_HOST=127.0.0.1" in part
+    assert "RANK_TABLE_FILE" not in stdout and "HCCL_CONNECT_TIMEOUT=6000" in second
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--workers", "9", "--hosts", "hosts", "train.batch_size=9"), "--workers 9 ÷ 2 hosts is not whole"),
+        (("--workers", "6", "parallel.mp=4"), "--workers 6 ÷ (parallel.mp(4) × parallel.pp(1)) is not a whole number"),
+        (("--workers", "2", "--hosts", "far"), "host 127.0.0.1 is 127.0.0.1 here, where no other server can reach it"),
+        (("--workers", "2", "--hosts", "unknown"), "host no-such-host.invalid is not known here"),
+    ],
+)
+def test_hosts_that_cannot_work(simulated_cluster: SimulatedCluster, words: tuple[str, ...], message: str) -> None:
+    (simulated_cluster.folder / "far").write_text("127.0.0.1\n10.0.0.2\n")
+    (simulated_cluster.folder / "unknown").write_text("127.0.0.1\nno-such-host.invalid\n")
+    code, _, stderr = simulated_cluster.answer("train_msrun", "recipe.yaml", *words, "--dry-run")
+    assert code == 2
+    assert message in stderr

@@ -43,6 +43,20 @@ class Checkpoint:
     shapes: dict[str, dict[str, tuple[int, ...]]]
     """Global shape of each tensor, by group."""
 
+    def require_shapes(self, group: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse to go on unless `group` holds tensors of exactly these names and shapes.
+
+        Raises:
+            CheckpointError: it holds others; the message names one.
+        """
+        found = self.shapes.get(group, {})
+        if shapes != found:
+            name = next(name for name in sorted({*shapes, *found}) if shapes.get(name) != found.get(name))
+            raise CheckpointError(
+                f"{self.path} is of another network: {name} is {found.get(name, 'missing')} there and "
+                f"{shapes.get(name, 'missing')} in the settings. Use the model settings it was trained with"
+            )
+
     def load(self, group: str) -> dict[str, npt.NDArray[np.float32]]:
         """The tensors of `group` (`weights` or `optimizer`) by name.
 

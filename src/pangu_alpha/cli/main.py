@@ -18,11 +18,17 @@ from pangu_alpha.errors import PanguError
 _RAW = argparse.RawDescriptionHelpFormatter
 VERBS = {
     "config": "show and list recipes",
+    "show": "draw a recipe's mesh, stages and schedule",
     "tokenizer": "train, use and inspect tokenizers",
     "data": "split, pack and inspect text and token files",
+    "compile": "compile any rank's program for Ascend on this machine, and check it",
     "train": "train a network",
     "generate": "continue prompts with a trained network",
     "evaluate": "measure a trained network",
+    "doctor": "find what would break a job before it starts",
+    "ranktable": "make, check and show the file that says which device is which rank",
+    "status": "show what the ranks of a run are doing",
+    "diagnose": "say which rank of a run failed first, and why",
 }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
+from pangu_alpha.cluster.heartbeat import HeartbeatWriter
 from pangu_alpha.config import RunConfig, load_config, num_parameters, tokens_per_step
 from pangu_alpha.console import say
 
@@ -29,9 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
+    config = load_config(arguments.recipe, arguments.overrides)
+    # The rank that the launcher gave this process: the one that its log is named after.
+    with HeartbeatWriter(config, int(os.environ.get("RANK_ID") or 0)) as heartbeat:
+        _train(config, arguments.verbose, heartbeat)
+
+
+def _train(config: RunConfig, verbose: bool, heartbeat: HeartbeatWriter) -> None:
     from pangu_alpha.data import open_training_data, open_validation_data
 
-    config = load_config(arguments.recipe, arguments.overrides)
     tokenizer_fingerprint = None
     if config.tokenizer is not None:
         from pangu_alpha.tokenizer import load_tokenizer
@@ -42,13 +50,15 @@ def run(arguments: argparse.Namespace) -> None:
     # MindSpore takes seconds to import; everything above can fail without it.
     from pangu_alpha.training.device import join_workers, prepare_environment, set_device
 
-    prepare_environment(arguments.verbose)
+    prepare_environment(verbose)
     set_device(config.device, config.fuse_operators)
+    heartbeat.report("joining")
     rank = join_workers(config.device, config.parallel.num_devices)
+    heartbeat.report("starting")
     from pangu_alpha.training.callbacks import default_callbacks
     from pangu_alpha.training.trainer import Trainer
 
-    trainer = Trainer(config, training_data, validation_data, default_callbacks(), rank)
+    trainer = Trainer(config, training_data, validation_data, default_callbacks(), rank, heartbeat.report)
     _resume(trainer)
     if trainer.is_main:
         _introduce(config, trainer.progress.step)

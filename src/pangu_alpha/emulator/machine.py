@@ -100,6 +100,14 @@ class Machine:
         """
         return self._join({rank: dict(program.gradients) for rank, program in self._ranks.items()})
 
+    def plant_overflow(self) -> int:
+        """Put an infinity into one sum of gradients of the last rank alone, and return that rank."""
+        rank, program = max(self._ranks.items())
+        accumulators = [name for name in program.parameters if name.startswith(ACCUMULATORS)]
+        reference = program.parameters[accumulators[-1]]
+        reference.write(np.full(reference.kind.shape, np.inf))
+        return rank
+
     def _join(self, values: Mapping[int, Mapping[str, Array]]) -> dict[str, Array]:
         pieces: dict[str, dict[int, tuple[Part, Array]]] = defaultdict(dict)
         mine = {

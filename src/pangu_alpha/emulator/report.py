@@ -139,8 +139,9 @@ def compare(found: Sequence[Collective], implied: Counter[Key]) -> list[str]:
 
 def _operators(nodes: Sequence[Collective], limit: int = 4) -> str:
     """The operators that communicate, the rarest first: an accident is rarer than what belongs there."""
-    counts = Counter(node.scope for node in nodes)
-    lines = [f"\n    {scope}, {nodes[0].num_bytes:,} bytes" for scope, _ in counts.most_common()[: -limit - 1 : -1]]
+    counts = Counter((node.scope, node.num_bytes) for node in nodes)
+    rarest = counts.most_common()[::-1]
+    lines = [f"\n    {scope}, {num_bytes:,} bytes" for (scope, num_bytes), _ in rarest[:limit]]
     return "".join(lines) + (f"\n    and {len(counts) - limit} more" if len(counts) > limit else "")
 
 

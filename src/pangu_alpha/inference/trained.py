@@ -12,7 +12,7 @@ from pangu_alpha.errors import TokenizerError
 from pangu_alpha.model import PanguAlpha
 from pangu_alpha.tokenizer import Tokenizer, load_tokenizer
 from pangu_alpha.training.device import set_device
-from pangu_alpha.training.trainer import load_parameters
+from pangu_alpha.training.process import set_parameters
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def load_trained(
     set_device(config.device, fuse_operators and config.fuse_operators)
     # Not `build_network`: drawing starting values that are replaced at once takes minutes for a large network.
     network = PanguAlpha(config.model)
-    load_parameters(checkpoint, "weights", network.trainable_params())
+    parameters = network.trainable_params()
+    checkpoint.require_shapes("weights", {item.name: tuple(item.shape) for item in parameters})
+    set_parameters(parameters, checkpoint.load("weights"))
     network.set_train(False)
     return TrainedModel(network, config, opened, checkpoint)
 

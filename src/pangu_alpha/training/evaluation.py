@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from pangu_alpha.config import RunConfig
 from pangu_alpha.data import ValidationData
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
 from pangu_alpha.training.step import batch_tensors
@@ -27,12 +26,12 @@ class _LossSums(nn.Cell):
 class LossEvaluator:
     """Mean loss over all of `data`, without dropout; the ranks share the rows of each batch."""
 
-    def __init__(self, network: PanguAlpha, data: ValidationData, config: RunConfig, rank: int) -> None:
+    def __init__(self, network: PanguAlpha, data: ValidationData, dp: int, rank: int) -> None:
         self._data = data
-        rows = data.batch_size // config.parallel.dp
+        rows = data.batch_size // dp
         self._rows = slice(rank * rows, (rank + 1) * rows)
         self._network = network
-        self._sums = _LossSums(PanguAlphaLoss(network), config.parallel.dp)
+        self._sums = _LossSums(PanguAlphaLoss(network), dp)
 
     def mean_loss(self) -> float:
         """Token-weighted mean, in nats."""

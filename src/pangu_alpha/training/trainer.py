@@ -1,4 +1,4 @@
-"""The loop: batch(step), one step, callbacks. It knows no layer of the network and no file format."""
+"""The loop: batch(step), one step, callbacks. It knows no layer of the network, no backend and no file format."""
 
 from __future__ import annotations
 
@@ -6,34 +6,31 @@ import math
 import platform
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from types import FrameType
 from typing import Any
 
-import mindspore as ms
 import numpy as np
-import numpy.typing as npt
-from mindspore import Tensor
+from numpy.typing import NDArray
 
 from pangu_alpha import __version__
 from pangu_alpha.checkpoint import Checkpoint
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say
-from pangu_alpha.data import Batch, TrainingData, ValidationData
-from pangu_alpha.errors import CheckpointError, ConfigError, TrainingError
-from pangu_alpha.model import build_network
-from pangu_alpha.model.dtypes import compute_dtype
+from pangu_alpha.data import TrainingData
+from pangu_alpha.errors import CheckpointError, TrainingError
+from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
-from pangu_alpha.training.evaluation import LossEvaluator
 from pangu_alpha.training.loss_scale import LossScaler
-from pangu_alpha.training.machine import matmul_rate
 from pangu_alpha.training.metrics import StepMetrics
 from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.schedule import learning_rate
-from pangu_alpha.training.step import TrainStep
-from pangu_alpha.training.workers import Agreement
+
+MOMENTS = ("adam_m.", "adam_v.")
+"""Prefixes of the optimizer's tensors; all others are weights."""
 
 
 @dataclass
@@ -49,73 +46,72 @@ class Progress:
 
 
 class Trainer:
-    """Trains one network on this process's share of every batch."""
+    """Trains one network."""
 
     def __init__(
         self,
         config: RunConfig,
         training_data: TrainingData,
-        validation_data: ValidationData | None,
+        backend: Backend,
         callbacks: Sequence[Callback],
-        rank: int = 0,
+        report: Callable[[str, int], None] = lambda phase, step: None,
     ) -> None:
-        """Build the network and its step. The device is set and the workers are joined already.
-
-        Args:
-            callbacks: called in this order, on every rank.
-            rank: this process's number among the data-parallel ones.
-
-        Raises:
-            ConfigError: an axis of the mesh that this backend cannot do.
+        """Args:
+        config: of the run.
+        training_data: of the run.
+        backend: computes the steps; it has the starting weights.
+        callbacks: called in this order, on every rank.
+        report: told what this rank does (compiling, training, validating, saving) and the number of steps done.
         """
-        if config.parallel.mp > 1 or config.parallel.pp > 1:
-            raise ConfigError(
-                f"parallel.mp={config.parallel.mp} and parallel.pp={config.parallel.pp}: this version trains with data "
-                "parallelism only. Set parallel.mp=1 parallel.pp=1 and parallel.dp to the number of processes"
-            )
-        self.config, self.rank = config, rank
+        self.config = config
         self.training_data = training_data
         self.callbacks = tuple(callbacks)
         self.progress = Progress()
         self.stop_signal: int | None = None
         """The signal that asked the run to stop, once all ranks have agreed on it."""
-        self.network = build_network(config.model, config.train.seed)
-        self._step = TrainStep(self.network, config)
-        self._evaluator = (
-            None if validation_data is None else LossEvaluator(self.network, validation_data, config, rank)
-        )
+        self._backend = backend
         initial_scale = config.loss_scale.initial if config.model.compute_dtype == "float16" else 1.0
         self.scaler = LossScaler(config.loss_scale, initial_scale)
-        self._agreement = Agreement(config.parallel.dp)
+        self._report = report
         self._wanted_signal: int | None = None
 
     @property
     def is_main(self) -> bool:
         """Whether this process is the one that writes files."""
-        return self.rank == 0
+        return self._backend.is_main
 
     def run(self) -> None:
         """Train from the current progress to the last step, or until a signal.
 
         Raises:
+            ConfigError: the ranks of the job have different settings.
             TrainingError: the loss is not finite; what was saved before is still there.
         """
-        device_rate = matmul_rate(self.config.device, compute_dtype(self.config.model))
-        matmul_flops = device_rate * self.config.parallel.num_devices
+        workers = self._backend.workers
+        workers.require_equal(self.config.model_dump_json())
         with self._catching_signals():
             for callback in self.callbacks:
                 callback.on_start(self)
+            self._report("compiling", self.progress.step)
             while self.progress.step < self.config.train.steps and self.stop_signal is None:
-                metrics = self._train_one_step(matmul_flops)
+                metrics = self._train_one_step()
+                self._report("training", self.progress.step)
                 for callback in self.callbacks:
                     callback.on_step(self, metrics)
-                self.stop_signal = self._agreement.largest(self._wanted_signal or 0) or None
+                self.stop_signal = workers.largest(self._wanted_signal or 0) or None
             for callback in self.callbacks:
                 callback.on_end(self)
 
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Report that this rank does `name` instead of training."""
+        self._report(name, self.progress.step)
+        yield
+        self._report("training", self.progress.step)
+
     def validate(self) -> float | None:
         """Mean loss of a token of the validation data, or None when there is none."""
-        return None if self._evaluator is None else self._evaluator.mean_loss()
+        return None if self._backend.mean_loss is None else self._backend.mean_loss()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint says about the run, apart from the tensors."""
@@ -125,17 +121,19 @@ class Trainer:
             "data_fingerprint": self.training_data.fingerprint,
             "tokenizer_fingerprint": self.training_data.tokenizer_fingerprint,
             "config": self.config.model_dump(mode="json"),
-            "versions": {"pangu_alpha": __version__, "mindspore": ms.__version__, "python": platform.python_version()},
+            "versions": {
+                "pangu_alpha": __version__,
+                "mindspore": version("mindspore"),
+                "python": platform.python_version(),
+            },
         }
 
-    def tensors(self) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
-        """The parameters and the optimizer's moments, as `save_checkpoint` takes them."""
-        optimizer = self._step.optimizer
-        moments = (*optimizer.first_moments, *optimizer.second_moments)
-        return {
-            "weights": {item.name: item.asnumpy() for item in self.network.trainable_params()},
-            "optimizer": {item.name: item.asnumpy() for item in moments},
-        }
+    def tensors(self) -> dict[str, dict[str, NDArray[np.floating]]]:
+        """The weights and the optimizer's moments, as `save_checkpoint` takes them. All ranks must ask."""
+        groups: dict[str, dict[str, NDArray[np.floating]]] = {"weights": {}, "optimizer": {}}
+        for name, tensor in self._backend.step.tensors().items():
+            groups["optimizer" if name.startswith(MOMENTS) else "weights"][name] = tensor
+        return groups
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`.
@@ -149,20 +147,26 @@ class Trainer:
                 f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
                 "in the data means nothing here. Restore the data settings, or set output to a new directory"
             )
-        optimizer = self._step.optimizer
-        load_parameters(checkpoint, "weights", self.network.trainable_params())
-        load_parameters(checkpoint, "optimizer", [*optimizer.first_moments, *optimizer.second_moments])
+        for group, tensors in self.tensors().items():
+            checkpoint.require_shapes(group, {name: tensor.shape for name, tensor in tensors.items()})
+            self._backend.step.load(checkpoint.load(group))
         self.progress = Progress(**state["progress"])
         self.scaler.scale = state["loss_scale"]["scale"]
         self.scaler.good_steps = state["loss_scale"]["good_steps"]
 
-    def _train_one_step(self, matmul_flops: float) -> StepMetrics:
+    def _train_one_step(self) -> StepMetrics:
         config, progress = self.config, self.progress
         start = time.perf_counter()
         scheduled_rate = learning_rate(config.schedule, progress.step)
         scale = self.scaler.scale
-        result = self._step(
-            list(self._micro_batches()), update_scalars(config.optimizer, scheduled_rate, progress.num_updates), scale
+        batch = self.training_data.samples(
+            np.arange(progress.consumed_samples, progress.consumed_samples + config.train.batch_size)
+        )
+        result = self._backend.step(
+            batch,
+            int(batch.loss_mask.sum()),
+            update_scalars(config.optimizer, scheduled_rate, progress.num_updates),
+            scale,
         )
         if config.model.compute_dtype == "float16":
             self.scaler.update(result.skipped)
@@ -186,18 +190,10 @@ class Trainer:
             seconds=seconds,
             tokens_per_second=result.num_tokens / seconds,
             model_flops_per_second=flops,
-            matmul_share=flops / matmul_flops,
+            matmul_share=flops / self._backend.matmul_flops,
             loss_scale=scale,
             skipped=result.skipped,
         )
-
-    def _micro_batches(self) -> Iterator[Batch]:
-        """This rank's rows. Micro-batch m of all ranks together is the m-th part of the global batch."""
-        train, dp = self.config.train, self.config.parallel.dp
-        rows = train.batch_size // (train.num_micro_batches * dp)
-        for micro_batch in range(train.num_micro_batches):
-            first = self.progress.consumed_samples + (micro_batch * dp + self.rank) * rows
-            yield self.training_data.samples(np.arange(first, first + rows))
 
     @contextmanager
     def _catching_signals(self) -> Iterator[None]:
@@ -214,22 +210,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def load_parameters(checkpoint: Checkpoint, group: str, parameters: Sequence[ms.Parameter]) -> None:
-    """Fill `parameters` with the tensors of the same names.
-
-    Raises:
-        CheckpointError: names or shapes differ.
-    """
-    wanted = {item.name: tuple(item.shape) for item in parameters}
-    found = checkpoint.shapes.get(group, {})
-    if wanted != found:
-        name = next(name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name))
-        raise CheckpointError(
-            f"{checkpoint.path} is of another network: {name} is {found.get(name, 'missing')} there and "
-            f"{wanted.get(name, 'missing')} in the settings. Use the model settings it was trained with"
-        )
-    tensors = checkpoint.load(group)
-    for item in parameters:
-        item.set_data(Tensor(tensors[item.name]))

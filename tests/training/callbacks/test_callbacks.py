@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,13 @@ def metrics(step: int, loss: float = 3.0, **changes: Any) -> StepMetrics:
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> Any:
+    phases: list[str] = []
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        phases.append(name)
+        yield
+
     train = SimpleNamespace(
         steps=8, validate_every=4, log_every=2, batch_size=8, checkpoint_every=4, keep_checkpoints=1
     )
@@ -42,6 +50,8 @@ def trainer(tmp_path: Path) -> Any:
         config=SimpleNamespace(output=tmp_path, train=train),
         progress=SimpleNamespace(step=0),
         validate=lambda: 2.5,
+        phase=phase,
+        phases=phases,
         tensors=dict,
         state=lambda: {"progress": 1},
     )
@@ -91,6 +101,11 @@ def test_checkpoints_are_saved_in_time_and_pruned(trainer: Any) -> None:
     run(trainer, range(1, 8), SaveCheckpoints())
     (path,) = list_checkpoints(trainer.config.output / "checkpoints")
     assert path.name == "step_00000007"
+
+
+def test_validating_and_saving_are_reported(trainer: Any) -> None:
+    run(trainer, range(1, 5), Validate(), SaveCheckpoints())
+    assert trainer.phases == ["validating", "saving", "saving"]
 
 
 def test_the_picture_shows_training_and_validation(trainer: Any) -> None:

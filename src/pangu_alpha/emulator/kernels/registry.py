@@ -37,8 +37,10 @@ IGNORED_ATTRIBUTES = frozenset(
     {
         "comm_reuse",
         "cust_aicpu",
+        "forward_end",
         "fusion",
         "gen_strategy",
+        "grad_accu_num",
         "group_back",
         "group_ranks",
         "in_strategy",

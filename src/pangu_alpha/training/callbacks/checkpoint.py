@@ -37,5 +37,6 @@ class SaveCheckpoints(Callback):
     def _save(self, trainer: Trainer) -> None:
         if trainer.is_main:
             root = checkpoint_root(trainer.config)
-            save_checkpoint(root, trainer.progress.step, trainer.tensors(), trainer.state())
-            prune_checkpoints(root, trainer.config.train.keep_checkpoints)
+            with trainer.phase("saving"):
+                save_checkpoint(root, trainer.progress.step, trainer.tensors(), trainer.state())
+                prune_checkpoints(root, trainer.config.train.keep_checkpoints)

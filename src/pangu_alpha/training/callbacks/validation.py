@@ -32,7 +32,8 @@ class Validate(Callback):
         train = trainer.config.train
         if metrics.step % train.validate_every and metrics.step != train.steps:
             return
-        loss = trainer.validate()
+        with trainer.phase("validating"):
+            loss = trainer.validate()
         if loss is None or not trainer.is_main:
             return
         record = {"step": metrics.step, "validation_loss": loss, "perplexity": math.exp(loss)}

@@ -1,0 +1,36 @@
+"""`pangu diagnose`: which rank of a run failed first, and why."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pangu_alpha.cluster.diagnosis import describe, diagnose
+from pangu_alpha.cluster.status import describe as describe_status
+from pangu_alpha.cluster.status import read_status
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.description = (
+        "Say which rank of a run failed first, why, and what to do, from the exit codes, records and logs of all ranks."
+    )
+    parser.epilog = "examples:\n  pangu diagnose runs/2b6\n  pangu diagnose runs/2b6 --attempt 0"
+    parser.add_argument("output", type=Path, metavar="RUN", help="output directory of the run")
+    parser.add_argument("--attempt", type=int, metavar="K", help="an earlier attempt: RUN/logs/attempt_K")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Carry out `pangu diagnose ...`."""
+    output = arguments.output
+    diagnosis = diagnose(output, arguments.attempt)
+    if not diagnosis.failures:
+        print("nothing has failed")
+        if arguments.attempt is None and diagnosis.others:
+            print(describe_status(output, read_status(output)))
+        return
+    print(describe(diagnosis))
+    from pangu_alpha.checkpoint import list_checkpoints  # here: NumPy takes as long as all the rest
+
+    checkpoints = list_checkpoints(output / "checkpoints")
+    print(f"the newest checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet")

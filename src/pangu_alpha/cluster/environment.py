@@ -1,0 +1,135 @@
+"""The environment of every process of a job. The launchers and the ModelArts boot file get it here, and only here.
+
+Cards find each other in one of two ways. With a rank table, HCCL reads the table. Without one, and always on a CPU,
+they report to the scheduler process of MindSpore's dynamic cluster, which is what `msrun` uses too.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pangu_alpha.errors import ClusterError
+
+if TYPE_CHECKING:  # at run time it would cost every server of a cluster 0.3 s
+    from pangu_alpha.config import Device
+
+CONNECT_TIMEOUT = 6000
+"""Seconds that a card waits for the others: the official PanGu-α value, because the 200B model compiles for long."""
+CONNECT_TIMEOUT_RANGE = (120, 7200)
+"""What CANN accepts for HCCL_CONNECT_TIMEOUT; it takes 120 when nothing is set."""
+FORWARDED = ("ASCEND", "GLOG_", "HCCL_", "LD_LIBRARY_PATH", "MS_", "OMP_", "PATH", "PYTHONPATH", "TBE_", "TOOLCHAIN_")
+"""Beginnings of the variables that servers reached over ssh get from the launcher: ssh starts no login shell there."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One card of a server, or the process that simulates it."""
+
+    rank: int
+    device_id: int
+    """Number of the card on its server."""
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Where MindSpore's scheduler process listens."""
+
+    host: str
+    port: int
+
+
+def rank_table_environment(card: Card, num_ranks: int, rank_table: Path) -> dict[str, str]:
+    """The variables of a training process on an Ascend card whose peers are in `rank_table`.
+
+    Raises:
+        ClusterError: HCCL_CONNECT_TIMEOUT is set to what CANN refuses.
+    """
+    return {
+        **_identity(card, num_ranks),
+        "RANK_TABLE_FILE": str(rank_table.resolve()),
+        **_device_environment("ascend"),
+    }
+
+
+def worker_environment(
+    device: Device, card: Card, num_ranks: int, scheduler: Scheduler, address: str
+) -> dict[str, str]:
+    """The variables of a training process that finds its peers through `scheduler`.
+
+    Args:
+        address: of its own server, on which it listens.
+
+    Raises:
+        ClusterError: HCCL_CONNECT_TIMEOUT is set to what CANN refuses.
+    """
+    return {
+        **_identity(card, num_ranks),
+        **_cluster(num_ranks, scheduler),
+        "MS_ROLE": "MS_WORKER",
+        "MS_NODE_ID": str(card.rank),
+        "MS_WORKER_IP": address,
+        **_device_environment(device),
+    }
+
+
+def scheduler_environment(num_ranks: int, scheduler: Scheduler) -> dict[str, str]:
+    """The variables of the scheduler process itself."""
+    return {**_cluster(num_ranks, scheduler), "MS_ROLE": "MS_SCHED", "MS_NODE_ID": "0"}
+
+
+def forwarded_environment() -> dict[str, str]:
+    """This process's variables that its servers need."""
+    return {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
+
+
+def cores_of(index: int, num_cards: int) -> frozenset[int] | None:
+    """The cores of the `index`-th of the `num_cards` processes on this machine; None when it has fewer cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    if num_cards < 2 or len(cores) < num_cards:
+        return None
+    return frozenset(cores[index * len(cores) // num_cards : (index + 1) * len(cores) // num_cards])
+
+
+def num_threads(num_cards: int) -> int:
+    """OpenMP threads of each of `num_cards` processes on this machine."""
+    return max(1, len(os.sched_getaffinity(0)) // num_cards)
+
+
+def _identity(card: Card, num_ranks: int) -> dict[str, str]:
+    return {"RANK_ID": str(card.rank), "RANK_SIZE": str(num_ranks), "DEVICE_ID": str(card.device_id)}
+
+
+def _cluster(num_ranks: int, scheduler: Scheduler) -> dict[str, str]:
+    return {
+        "MS_SCHED_HOST": scheduler.host,
+        "MS_SCHED_PORT": str(scheduler.port),
+        "MS_WORKER_NUM": str(num_ranks),
+    }
+
+
+def _device_environment(device: Device) -> dict[str, str]:
+    """HCCL's waiting time and the compilers' caches; a time that the user has set stays.
+
+    Operators that CANN has compiled are kept and shared by the cards of a server. MindSpore's own cache, of whole
+    graphs, stays off: it tells graphs apart by the order in which a process compiles them, and not by the settings they
+    were made with. Measured on a CPU with MindSpore 2.10: a recipe with another number of layers, and a program that
+    compiles two graphs in the other order, get the graph of before and its numbers, without an error.
+    """
+    environment = {"MS_COMPILER_CACHE_ENABLE": "0"}
+    if device != "ascend":
+        return environment
+    low, high = CONNECT_TIMEOUT_RANGE
+    timeout = os.environ.get("HCCL_CONNECT_TIMEOUT", str(CONNECT_TIMEOUT))
+    if not timeout.isdecimal() or not low <= int(timeout) <= high:
+        raise ClusterError(
+            f"HCCL_CONNECT_TIMEOUT={timeout}: CANN accepts {low} to {high} seconds. Unset it to get {CONNECT_TIMEOUT}"
+        )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha" / "ascend"
+    return {
+        **environment,
+        "HCCL_CONNECT_TIMEOUT": timeout,
+        "ASCEND_CACHE_PATH": os.environ.get("ASCEND_CACHE_PATH", str(cache)),
+    }

@@ -1,0 +1,57 @@
+"""How the processes of a job ended, as the launchers write it down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pangu_alpha.cluster.heartbeat import Heartbeat
+from pangu_alpha.errors import ClusterError
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The end of one process."""
+
+    name: str
+    """`rank 3` or `scheduler`."""
+    time: float
+    """Seconds since 1970 by its host's clock."""
+    exit_code: int | None = None
+    signal: str | None = None
+    """Name of the signal that killed it, for example SIGKILL."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it came to its end, or was stopped and has saved."""
+        return self.exit_code in (0, 130, 143)
+
+    def __str__(self) -> str:
+        return f"killed by {self.signal}" if self.signal else f"exit code {self.exit_code}"
+
+
+def read_exits(logs: Path, records: Mapping[int, Heartbeat]) -> dict[str, Exit]:
+    """The ended processes by name, from exits.json or the exits_HOST.json of each server.
+
+    Processes that a launcher has ended itself, after a failure, are not among them.
+
+    Args:
+        records: of the newest attempt. A rank that wrote its record after an end has been started again.
+
+    Raises:
+        ClusterError: a file is damaged.
+    """
+    exits = {}
+    for path in sorted(logs.glob("exits*.json")):
+        try:
+            for values in json.loads(path.read_text(encoding="utf-8")):
+                rank = values.pop("rank", None)
+                name = values.pop("name") if rank is None else f"rank {rank}"
+                end = Exit(name, **values)
+                if rank not in records or records[rank].time <= end.time:
+                    exits[name] = end
+        except (ValueError, TypeError, KeyError) as error:
+            raise ClusterError(f"{path} is damaged ({error!r}): remove it") from error
+    return exits

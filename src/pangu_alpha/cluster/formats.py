@@ -1,0 +1,238 @@
+"""The JSON of rank tables: the form of each format, and every departure from it in words.
+
+1.0 (Atlas training servers) and 1.2 (A3 super-pods) list servers with devices, all values strings; 2.0 (Atlas
+350/850/950) lists ranks with their network layers, numbers as numbers. Unknown fields are kept. Descriptions: the HCCL
+user guide of CANN, "rank table configuration".
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from pangu_alpha.errors import ClusterError
+
+Version = Literal["1.0", "1.2", "2.0"]
+FOREIGN: dict[str, tuple[str, ...]] = {
+    "1.0": ("super_pod_list", "rank_list", "rank_count"),
+    "1.2": ("rank_list", "rank_count"),
+    "2.0": ("server_list", "server_count", "super_pod_list"),
+}
+"""Keys that belong to another format than the one that a table says it is."""
+Digits = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a rank table: what, where, and the way out."""
+
+    what: str
+    where: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.fix}"
+
+
+class Form(BaseModel):
+    """Base of the forms: strict about types, keeps fields that it does not know."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    def others(self) -> dict[str, Any]:
+        """The fields that the form does not name."""
+        return dict(self.model_extra or {})
+
+
+class DeviceForm(Form):
+    """A device of a server, formats 1.0 and 1.2."""
+
+    device_id: Digits
+    rank_id: Digits
+    device_ip: str | None = None
+    super_device_id: Digits | None = None
+
+
+class ServerForm(Form):
+    """A server, formats 1.0 and 1.2."""
+
+    server_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    device: list[DeviceForm]
+
+
+class PodServerForm(Form):
+    """A server's name in a super-pod."""
+
+    server_id: str
+
+
+class PodForm(Form):
+    """A super-pod, format 1.2."""
+
+    super_pod_id: str
+    server_list: list[PodServerForm]
+
+
+class ServersForm(Form):
+    """Format 1.0."""
+
+    version: Version
+    status: str
+    server_count: Digits
+    server_list: list[ServerForm]
+
+
+class PodsForm(Form):
+    """Format 1.2. Without `super_pod_list` the servers of one are treated like those of format 1.0."""
+
+    version: Version
+    status: str
+    server_count: Digits | None = None
+    server_list: list[ServerForm]
+    super_pod_list: list[PodForm] = []
+
+
+class AddressForm(Form):
+    """An address of a rank in a network layer, format 2.0."""
+
+    addr_type: Literal["IPV4", "IPV6", "EID"]
+    addr: str
+    ports: list[str]
+
+
+class LevelForm(Form):
+    """What a rank has in one network layer, format 2.0."""
+
+    net_layer: Count
+    net_instance_id: str
+    net_type: str
+    rank_addr_list: list[AddressForm] | None
+
+
+class RankForm(Form):
+    """A rank, format 2.0."""
+
+    rank_id: Count
+    local_id: Count
+    device_id: Count
+    level_list: Annotated[list[LevelForm], Field(min_length=1)]
+
+
+class RanksForm(Form):
+    """Format 2.0."""
+
+    version: Version
+    status: str = "completed"
+    rank_count: Count
+    rank_list: list[RankForm]
+
+
+TableForm: TypeAlias = ServersForm | PodsForm | RanksForm
+_FORMS: dict[str, type[TableForm]] = {"1.0": ServersForm, "1.2": PodsForm, "2.0": RanksForm}
+_REMAKE = "correct it, or make the table again with `pangu ranktable make`"
+
+
+def read_form(path: Path) -> tuple[TableForm | None, list[Problem]]:
+    """What `path` holds, None when that cannot be understood, and everything that is wrong with its form.
+
+    Raises:
+        ClusterError: the file cannot be read.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        raise ClusterError(f"{path}: {error.strerror}; make a rank table with `pangu ranktable make`") from error
+    except ValueError as error:
+        return None, [Problem(f"not JSON: {error}", "whole file", _REMAKE)]
+    if not isinstance(document, dict):
+        return None, [Problem("not a JSON object", "whole file", _REMAKE)]
+    if "group_list" in document:
+        return None, [Problem("the group_list format of 2019, which current CANN does not read", "group_list", _REMAKE)]
+    version = document.get("version")
+    if not isinstance(version, str) or version not in _FORMS:
+        what = "is missing" if version is None else f"{version!r} is none that HCCL knows"
+        return None, [Problem(what, "version", f"write one of {', '.join(_FORMS)}, in quotes")]
+    mixed = [
+        Problem(f"mixed formats: it does not belong to version {version}", key, "remove it, or correct the version")
+        for key in FOREIGN[version]
+        if key in document
+    ]
+    form, wrong = _validate(_FORMS[version], document)
+    return form, mixed + wrong + ([] if form is None else _wrong_count(form))
+
+
+def layout(value: Any, indent: str = "") -> str:
+    """JSON text with every innermost object or list on one line."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(member, dict | list) for member in members):
+        return json.dumps(value, ensure_ascii=False)
+    inner = indent + " "
+    if isinstance(value, dict):
+        lines = [f"{json.dumps(key, ensure_ascii=False)}: {layout(member, inner)}" for key, member in value.items()]
+    else:
+        lines = [layout(member, inner) for member in value]
+    left, right = "{}" if isinstance(value, dict) else "[]"
+    return f"{left}\n{inner}" + f",\n{inner}".join(lines) + f"\n{indent}{right}"
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        key = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        entry = ", ".join(f"{name}={value!r}" for name, value in pairs if isinstance(value, str | int))
+        raise ValueError(f"{key!r} is there twice in the entry with {entry}")
+    return found
+
+
+def _validate(model: type[TableForm], document: dict[str, Any]) -> tuple[TableForm | None, list[Problem]]:
+    """`document` as a form and its problems. Numbers in place of strings, and the reverse, do not stop the reading."""
+    try:
+        return model.model_validate(document), []
+    except ValidationError as error:
+        details = error.errors()
+    for detail in details:
+        *parents, key = detail["loc"]
+        parent: Any = document
+        for step in parents:
+            parent = parent[step]
+        if detail["type"] == "string_type" and type(detail["input"]) is int:
+            parent[key] = str(detail["input"])
+        elif detail["type"] == "int_type" and str(detail["input"]).isdecimal():
+            parent[key] = int(detail["input"])
+    problems = [_explain(detail) for detail in details]
+    try:
+        return model.model_validate(document), problems
+    except ValidationError:
+        return None, problems
+
+
+def _explain(detail: Any) -> Problem:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+    value, kind = detail["input"], detail["type"]
+    if kind == "missing":
+        return Problem("is missing", where, "add it, or make the table again with `pangu ranktable make`")
+    if kind == "string_type" and type(value) is int:
+        return Problem(f"is the number {value}, and HCCL wants a string", where, f'write "{value}", in quotes')
+    if kind == "int_type" and isinstance(value, str):
+        return Problem(f"is the string {value!r}, and format 2.0 has a number there", where, "remove the quotes")
+    if kind == "string_pattern_mismatch":
+        return Problem(f"{value!r} is not a whole number", where, 'write digits only, such as "3"')
+    return Problem(f"{str(value)[:60]!r} is wrong: {detail['msg']}", where, _REMAKE)
+
+
+def _wrong_count(form: TableForm) -> list[Problem]:
+    if isinstance(form, RanksForm):
+        key, said, found = "rank_count", form.rank_count, len(form.rank_list)
+    else:
+        key, found = "server_count", len(form.server_list)
+        said = found if form.server_count is None else int(form.server_count)
+    if said == found:
+        return []
+    listed = key.replace("count", "list")
+    return [Problem(f"says {said}, and {listed} has {found}", key, f"write {found}, or complete {listed}")]

@@ -1,0 +1,208 @@
+"""What every rank says about itself: one small record in a folder that all hosts see.
+
+    RUN/heartbeats/rank_3.json          what rank 3 does, how far it is, when it said so
+    RUN/heartbeats/settings_ab12.json   the settings of the ranks whose record names ab12
+
+`pangu status` and `pangu diagnose` read them. A record is written at every change of phase, at most once a second while
+steps pass, and every `BEAT` seconds by a thread: so a rank that waits for others is told from one that is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pangu_alpha.console import say
+from pangu_alpha.errors import ClusterError
+
+if TYPE_CHECKING:
+    from pangu_alpha.config import RunConfig
+
+BEAT = 10.0
+"""Seconds between the records of a rank that has nothing new to say."""
+_MIN_INTERVAL = 1.0
+"""Seconds between records while steps pass."""
+_MAX_ERROR = 2000
+"""Characters of an error message that a record keeps."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What one rank said last."""
+
+    rank: int
+    num_ranks: int
+    """Ranks of the job."""
+    phase: str
+    """starting, joining (waiting for all other ranks; no records meanwhile), compiling, training, validating, saving;
+    at the end: ended, stopped or failed."""
+    step: int | None
+    """Steps done; None until the rank knows where it begins."""
+    since: float
+    """When this phase began or, in training, when `step` was done. Seconds since 1970 by the rank's clock."""
+    time: float
+    """When the record was written. Seconds since 1970 by the rank's clock."""
+    host: str
+    pid: int
+    settings: str
+    """Names the file with the rank's settings; equal settings have equal names."""
+    step_seconds: float = 0.0
+    """How long the last step took."""
+    error: str = ""
+    """What a failed rank says went wrong."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the rank says nothing more after this record."""
+        return self.phase in ("ended", "stopped", "failed")
+
+
+class HeartbeatWriter:
+    """Writes the records of this process. Entering it says that the rank starts, leaving it how the rank ended."""
+
+    def __init__(self, config: RunConfig, rank: int) -> None:
+        """Take the job's size and folder from `config`."""
+        self._folder = heartbeat_folder(config.output)
+        self._settings = json.dumps(config.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, indent=1)
+        digest = hashlib.sha256(self._settings.encode()).hexdigest()[:12]
+        now = time.time()
+        self._record = Heartbeat(
+            rank, config.parallel.num_devices, "starting", None, now, now, socket.gethostname(), os.getpid(), digest
+        )
+        self._lock = threading.Lock()
+        self._leaving = threading.Event()
+        self._can_write = True
+
+    def __enter__(self) -> HeartbeatWriter:
+        """Write the first record and keep writing.
+
+        Raises:
+            ClusterError: the folder cannot be written.
+        """
+        path = self._folder / f"settings_{self._record.settings}.json"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _write_aside(path, self._settings, self._record.rank)
+        except OSError as error:
+            raise ClusterError(
+                f"{self._folder} cannot be written ({error}): free some space, or set output to a directory that every "
+                "rank can write"
+            ) from error
+        self._write()
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def report(self, phase: str, step: int | None = None) -> None:
+        """Say what this rank does now and how many steps it has done."""
+        before, now = self._record, time.time()
+        next_step = before.phase == phase == "training" and before.step != step
+        self._change(
+            phase=phase, step=step, since=now, step_seconds=now - before.since if next_step else before.step_seconds
+        )
+        if phase != before.phase or now - before.time >= _MIN_INTERVAL:
+            self._write()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Say how it ended. A rank that exits or is interrupted was stopped by somebody; anything else is a failure."""
+        self._leaving.set()
+        if kind is None:
+            self._change(phase="ended", since=time.time())
+        elif issubclass(kind, SystemExit | KeyboardInterrupt):
+            self._change(phase="stopped", since=time.time())
+        else:
+            self._change(phase="failed", since=time.time(), error=f"{kind.__name__}: {error}"[:_MAX_ERROR])
+        self._write()
+
+    def _change(self, **values: Any) -> None:
+        with self._lock:
+            self._record = replace(self._record, **values)
+
+    def _beat(self) -> None:
+        while not self._leaving.wait(BEAT):
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            self._record = replace(self._record, time=time.time())
+            path = self._folder / f"rank_{self._record.rank}.json"
+            try:
+                _write_aside(path, json.dumps(asdict(self._record), ensure_ascii=False), self._record.rank)
+            except OSError as error:
+                # Training is worth more than its record: what it needs the disk for will say so itself.
+                if self._can_write:
+                    say(f"{path} cannot be written ({error}); `pangu status` will call this rank silent")
+                self._can_write = False
+
+
+def heartbeat_folder(output: Path) -> Path:
+    """Where the records of the run in `output` are."""
+    return output / "heartbeats"
+
+
+def read_heartbeats(output: Path) -> dict[int, Heartbeat]:
+    """The newest record of each rank.
+
+    Raises:
+        ClusterError: a record is damaged.
+    """
+    records = {}
+    for path in heartbeat_folder(output).glob("rank_*.json"):
+        try:
+            record = Heartbeat(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            continue  # cleared by a launcher since it was listed
+        except (ValueError, TypeError) as error:
+            raise ClusterError(f"{path} is not a heartbeat ({error}): remove it, its rank writes another") from error
+        records[record.rank] = record
+    return dict(sorted(records.items()))
+
+
+def read_settings(output: Path, name: str) -> dict[str, Any]:
+    """The settings that records with `settings` = `name` were written under.
+
+    Raises:
+        ClusterError: their file is gone or damaged.
+    """
+    path = heartbeat_folder(output) / f"settings_{name}.json"
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"{path} cannot be read ({error}): start the run again, its ranks write it") from error
+    return settings
+
+
+def clear_heartbeats(output: Path, ranks: Iterable[int]) -> None:
+    """Remove the records of an earlier attempt. A launcher does it for the ranks that it is about to start."""
+    for rank in ranks:
+        (heartbeat_folder(output) / f"rank_{rank}.json").unlink(missing_ok=True)
+
+
+def last_step(output: Path) -> int | None:
+    """Steps done by the attempt that ended last; None when no rank came to its first step.
+
+    Records lag up to a second behind, metrics.jsonl of rank 0 does not: where steps are short it knows better.
+    """
+    steps = [record.step for record in read_heartbeats(output).values() if record.step is not None]
+    if not steps:
+        return None
+    metrics = output / "metrics.jsonl"
+    lines = metrics.read_bytes().split(b"\n")[:-1] if metrics.exists() else []
+    return max(*steps, json.loads(lines[-1])["step"] if lines else 0)
+
+
+def _write_aside(path: Path, text: str, rank: int) -> None:
+    aside = path.with_suffix(f".{rank}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,1 @@
+"""Preflight: what would break a job, found before it starts. One module a family of checks."""

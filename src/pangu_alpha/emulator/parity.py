@@ -1,0 +1,186 @@
+"""Executes a layout's programs and compares them with the single-device network, in three ways.
+
+1. float64, both from programs in the same interpreter: loss and every gradient within 1e-12, every tensor's total
+   update within 1e-10. This is the proof: nothing but the order of additions differs.
+2. float32 against MindSpore's own CPU kernels: loss within 2e-6, every parameter's gradient norm within 1e-5. This
+   anchors what the primitives mean.
+3. float16 with the dynamic loss scale against MindSpore's CPU kernels: the same steps skipped, losses within 1e-3; and
+   an overflow planted on one rank alone skips the step on all and changes nothing.
+
+The bias of the keys is left out where gradients and updates are compared: softmax does not see it, its true gradient is
+0, and Adam makes its rounding as large as any other update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.emulator.cases import Case, batches
+from pangu_alpha.emulator.reference import Tensors, anchor, exact, run, start
+from pangu_alpha.emulator.step import EmulatedStep, emulated_step
+from pangu_alpha.errors import CompileError, EmulatorError
+from pangu_alpha.training.optimizer import update_scalars
+from pangu_alpha.training.result import StepResult
+
+LOSS_EXACT, GRADIENT_EXACT, UPDATE_EXACT = 1e-12, 1e-12, 1e-10
+LOSS_SINGLE, NORM_SINGLE = 2e-6, 1e-5
+LOSS_HALF = 1e-3
+_NO_GRADIENT = "attention.key.bias"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest relative difference of one comparison."""
+
+    what: str
+    value: float
+    limit: float
+    where: str = ""
+    """The tensor or the step that differs most."""
+
+    @property
+    def is_good(self) -> bool:
+        """Within the limit; not a number is not."""
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        place = f" at {self.where}" if self.where else ""
+        return f"{self.what} differs by {self.value:.1e}{place}, the limit is {self.limit:.0e}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one layout."""
+
+    case: str
+    differences: list[Difference] = field(default_factory=list)
+    failure: str | None = None
+    """Why it could not be executed at all."""
+
+    @property
+    def is_good(self) -> bool:
+        """All within their limits."""
+        return self.failure is None and all(difference.is_good for difference in self.differences)
+
+    def complaints(self) -> list[str]:
+        """What is wrong, a line each."""
+        wrong = [str(difference) for difference in self.differences if not difference.is_good]
+        return [self.failure, *wrong] if self.failure else wrong
+
+
+def verify(case: Case, num_jobs: int | None = None) -> Verdict:
+    """Compile and execute all ranks of `case` and compare."""
+    try:
+        single, half = case.config("float32"), case.config("float16")
+        differences = [
+            *compare_exactly(emulated_step(single, "float64", num_jobs), single, case.reference("float32")),
+            *compare_with_kernels(emulated_step(single, "native", num_jobs), single, case.reference("float32")),
+            *compare_in_half(emulated_step(half, "native", num_jobs), half, case.reference("float16")),
+        ]
+    except (CompileError, EmulatorError) as error:
+        return Verdict(str(case), failure=str(error))
+    return Verdict(str(case), differences)
+
+
+def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig) -> list[Difference]:
+    """Comparison 1; `step` computes in float64."""
+    wanted = exact(reference)
+    begin = start(config.model, config.train.seed)
+    step.load(begin)
+    gradients: Tensors = {}
+    results = run(step, config, lambda: gradients.update(step.gradients()))
+    return [
+        _losses("float64 loss", results, wanted.results, LOSS_EXACT),
+        _norms("float64 gradient norm", results, wanted.results, LOSS_EXACT),
+        _worst("float64 gradient", gradients, wanted.gradients, None, GRADIENT_EXACT),
+        _worst("float64 update", step.tensors(), wanted.tensors, begin, UPDATE_EXACT),
+    ]
+
+
+def compare_with_kernels(step: EmulatedStep, config: RunConfig, reference: RunConfig) -> list[Difference]:
+    """Comparison 2; `step` computes in float32."""
+    wanted = anchor(reference)
+    step.load(start(config.model, config.train.seed))
+    gradients: Tensors = {}
+    results = run(step, config, lambda: gradients.update(step.gradients()))
+    clip = min(config.optimizer.clip_norm / results[0].grad_norm, 1.0)
+    worst, where = max(
+        (abs(float(np.linalg.norm(gradients[name])) / clip / norm - 1.0), name)
+        for name, norm in wanted.gradient_norms.items()
+        if not name.endswith(_NO_GRADIENT)
+    )
+    return [
+        _losses("float32 loss", results, wanted.results, LOSS_SINGLE),
+        Difference("float32 gradient's size", worst, NORM_SINGLE, where),
+    ]
+
+
+def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig) -> list[Difference]:
+    """Comparison 3; `step` computes in float16."""
+    wanted = anchor(reference)
+    step.load(start(config.model, config.train.seed))
+    results = run(step, config)
+    skipped = [
+        number
+        for number, (ours, theirs) in enumerate(zip(results, wanted.results, strict=True))
+        if ours.skipped != theirs.skipped
+    ]
+    return [
+        _losses("float16 loss", results, wanted.results, LOSS_HALF),
+        Difference("float16 skipped steps", len(skipped), 0, f"steps {skipped}" if skipped else ""),
+        _overflow_on_one_rank(step, config),
+    ]
+
+
+def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> Difference:
+    before = step.tensors()
+    rank = step.machine.plant_overflow()
+    batch = batches()[0]
+    scalars = update_scalars(config.optimizer, 1e-2, 1)
+    result = step(batch, int(batch.loss_mask.sum()), scalars, loss_scale=1.0)
+    moved = [name for name, value in step.tensors().items() if not np.array_equal(value, before[name])]
+    where = f"rank {rank} overflowed alone; " + (f"{moved[0]} moved" if moved else "the step was not skipped")
+    num_wrong = len(moved) + (not result.skipped)
+    return Difference("tensors moved by an overflow", num_wrong, 0, where if num_wrong else "")
+
+
+def _losses(what: str, ours: list[StepResult], theirs: list[StepResult], limit: float) -> Difference:
+    pairs = zip(ours, theirs, strict=True)
+    return _largest(what, [abs(our.loss / their.loss - 1.0) for our, their in pairs], limit)
+
+
+def _norms(what: str, ours: list[StepResult], theirs: list[StepResult], limit: float) -> Difference:
+    pairs = zip(ours, theirs, strict=True)
+    return _largest(what, [abs(our.grad_norm / their.grad_norm - 1.0) for our, their in pairs], limit)
+
+
+def _largest(what: str, values: list[float], limit: float) -> Difference:
+    number = int(np.argmax(values))  # a NaN counts as the largest
+    return Difference(what, values[number], limit, f"step {number}")
+
+
+def _worst(
+    what: str,
+    ours: Mapping[str, NDArray[np.floating]],
+    theirs: Mapping[str, NDArray[np.floating]],
+    begin: Mapping[str, NDArray[np.floating]] | None,
+    limit: float,
+) -> Difference:
+    """The tensor that differs most, relative to its size (or to how far it has moved from `begin`)."""
+    if ours.keys() != theirs.keys():
+        odd = sorted(ours.keys() ^ theirs.keys())
+        return Difference(f"{what}: the set of tensors", float(len(odd)), 0, odd[0])
+    values, names = [], []
+    for name, their in theirs.items():
+        if name.endswith(_NO_GRADIENT):
+            continue
+        size = np.linalg.norm(their - (0.0 if begin is None else begin[name]))
+        values.append(float(np.linalg.norm(ours[name] - their) / size))
+        names.append(name)
+    number = int(np.argmax(values))
+    return Difference(what, values[number], limit, names[number])

@@ -1,0 +1,85 @@
+"""Training with MindSpore in this process, alone or as one of several data-parallel ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from mindspore import Parameter, Tensor
+from numpy.typing import NDArray
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.data import Batch, ValidationData
+from pangu_alpha.errors import ConfigError
+from pangu_alpha.model import PanguAlpha, build_network
+from pangu_alpha.model.dtypes import compute_dtype
+from pangu_alpha.training.backend import Backend
+from pangu_alpha.training.evaluation import LossEvaluator
+from pangu_alpha.training.machine import matmul_rate
+from pangu_alpha.training.optimizer import UpdateScalars
+from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.step import TrainStep
+from pangu_alpha.training.workers import Agreement
+
+
+class ProcessStep:
+    """`TrainStep` on this process's rows of every batch, see `Step`."""
+
+    def __init__(self, network: PanguAlpha, config: RunConfig, rank: int) -> None:
+        self._step = TrainStep(network, config)
+        optimizer = self._step.optimizer
+        self._parameters = [*network.trainable_params(), *optimizer.first_moments, *optimizer.second_moments]
+        self._num_parts, self._dp, self._rank = config.train.num_micro_batches, config.parallel.dp, rank
+
+    def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
+        """See `Step`."""
+        return self._step(list(self._micro_batches(batch)), num_tokens, scalars, loss_scale)
+
+    def tensors(self) -> dict[str, NDArray[np.floating]]:
+        """See `Step`."""
+        return {item.name: item.asnumpy() for item in self._parameters}
+
+    def load(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:
+        """See `Step`."""
+        set_parameters([item for item in self._parameters if item.name in tensors], tensors)
+
+    def _micro_batches(self, batch: Batch) -> Iterator[Batch]:
+        """This rank's rows. Micro-batch m of all ranks together is the m-th part of the global batch."""
+        rows = len(batch.input_ids) // (self._num_parts * self._dp)
+        for part in range(self._num_parts):
+            first = (part * self._dp + self._rank) * rows
+            yield batch.rows(first, first + rows)
+
+
+def process_backend(config: RunConfig, validation_data: ValidationData | None, rank: int) -> Backend:
+    """The backend of this process. The device is set and the workers are joined already.
+
+    Args:
+        rank: this process's number among the data-parallel ones.
+
+    Raises:
+        ConfigError: an axis of the mesh that MindSpore cannot do here.
+    """
+    parallel = config.parallel
+    if parallel.mp > 1 or parallel.pp > 1:
+        raise ConfigError(
+            f"parallel.mp={parallel.mp} and parallel.pp={parallel.pp}: the backend mindspore trains with data "
+            "parallelism only. Set parallel.mp=1 parallel.pp=1 and parallel.dp to the number of processes, or use "
+            "--backend emulator"
+        )
+    network = build_network(config.model, config.train.seed)
+    return Backend(
+        step=ProcessStep(network, config, rank),
+        workers=Agreement(parallel.dp),
+        is_main=rank == 0,
+        mean_loss=None
+        if validation_data is None
+        else LossEvaluator(network, validation_data, parallel.dp, rank).mean_loss,
+        matmul_flops=matmul_rate(config.device, compute_dtype(config.model)) * parallel.dp,
+    )
+
+
+def set_parameters(parameters: Sequence[Parameter], tensors: Mapping[str, NDArray[np.floating]]) -> None:
+    """Fill `parameters` with the tensors of the same names."""
+    for item in parameters:
+        item.set_data(Tensor(tensors[item.name]))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pangu_alpha.cli.main import main
+
+# Runs the script on this machine, which then has the addresses of all hosts.
+SSH = """\
+#!/bin/bash
+while [[ $1 == -* ]]; do shift 2; done
+[[ $1 == 127.0.0.9 ]] && { echo "ssh: connect to host $1 port 22: Connection refused" >&2; exit 255; }
+exec bash -c "$2"
+"""
+
+
+def _exit_code(*words: str) -> int:
+    try:
+        return main(["doctor", *words])
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        return end.code
+
+
+@pytest.fixture
+def project(tiny_project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with recipe.yaml, and an ssh that goes nowhere."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH)
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for name in [name for name in os.environ if name.startswith(("MS_", "RANK_", "HCCL_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tiny_project.folder)
+    return tmp_path
+
+
+def test_a_good_machine(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code("recipe.yaml", f"output={project}/run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(("✓ ", "– ")) for line in lines if line)
+    assert any(line.startswith("✓ data.train[0]") for line in lines)
+    assert lines[-1] == "✓ 9, ✗ 0, – 3"
+
+
+def test_what_is_bad_has_a_fix_and_a_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["recipe.yaml", f"output={project}/run", "tokenizer=other_tokenizer", "parallel.mp=3"]
+    assert _exit_code(*words) == 1
+    lines = capsys.readouterr().out.splitlines()
+    wrong = [number for number, line in enumerate(lines[:-1]) if line.startswith("✗")]
+    assert [lines[number].split()[1] for number in wrong] == [
+        "mesh",
+        "tokenizer",
+        "data.train[0]",
+        "data.validation[0]",
+    ]
+    assert all(lines[number + 1].lstrip().startswith("→ ") for number in wrong)
+    assert _exit_code(*words, "--json") == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert sum(finding["state"] == "bad" for finding in findings) == 4
+
+
+def test_input_that_cannot_be_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code("no_such_recipe") == 2
+    assert _exit_code("recipe.yaml", "--hosts", str(project / "nowhere.txt")) == 2
+    assert "nowhere.txt" in capsys.readouterr().err
+
+
+def test_two_simulated_servers(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = project / "table.json"
+    servers = [
+        {
+            "server_id": f"127.0.0.{host}",
+            "device": [
+                {"device_id": str(i), "device_ip": f"192.168.{host}.{i + 1}", "rank_id": str(2 * host + i - 2)}
+                for i in range(2)
+            ],
+        }
+        for host in (1, 2)
+    ]
+    table.write_text(json.dumps({"version": "1.0", "server_count": "2", "server_list": servers, "status": "completed"}))
+    hosts = project / "hosts.txt"
+    hosts.write_text("127.0.0.1\n127.0.0.2\n")
+    words = ["recipe.yaml", f"output={project}/run", "parallel.dp=4", "--rank-table", str(table), "--hosts", str(hosts)]
+    assert _exit_code(*words) == 0
+    out = capsys.readouterr().out
+    assert "2 answered" in out
+    assert "4 devices on 2 servers" in out
+    assert "127.0.0.1, 127.0.0.2 are one machine" in out
+    hosts.write_text("127.0.0.1\n127.0.0.9\n")
+    assert _exit_code(*words) == 1
+    out = capsys.readouterr().out
+    assert "✗ host 127.0.0.9" in out
+    assert "Connection refused" in out
+    assert "127.0.0.2 is not in the hosts file" in out
+
+
+def test_it_starts_at_once() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "pangu_alpha.cli.main", "doctor", "--help"], check=True, capture_output=True
+        )
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.3

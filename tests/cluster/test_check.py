@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import copy
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pangu_alpha.cluster.check import check_file, find_problems, ports_in_use
+from pangu_alpha.cluster.rank_table import Device, RankTable, Server, numbered, read_rank_table
+from pangu_alpha.topology.mesh import Mesh
+
+Document = dict[str, Any]
+Documents = dict[str, Document]
+Write = Callable[[Document], Path]
+
+
+def test_all_problems_are_named_at_once(rank_table_documents: Documents, rank_table_file: Write) -> None:
+    document = rank_table_documents["1.0"]
+    document.update(status="initializing", server_count="3")
+    document["server_list"][0]["device"][0]["rank_id"] = 0
+    document["server_list"][1]["device"][1]["device_ip"] = "192.168.100.101"
+    problems = check_file(rank_table_file(document))
+    assert [problem.where for problem in problems] == [
+        "server_list[0].device[0].rank_id",
+        "server_count",
+        "status",
+        "server 10.0.0.2, device 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "not JSON"),
+        ('{"version": "1.0",', "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"version": "1.0", "version": "1.2"}', "'version' is there twice"),
+        (b"\xff\xfe{", "not JSON"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named(text: str | bytes, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert what in check_file(path)[0].what
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_any_two_devices_that_say_the_same_are_found(
+    data: st.DataObject, rank_table_documents: Documents, tmp_path: Path
+) -> None:
+    version = data.draw(st.sampled_from(["1.0", "1.2"]))
+    document = copy.deepcopy(rank_table_documents[version])
+    entries = [entry for server in document["server_list"] for entry in server["device"]]
+    one, other = data.draw(st.lists(st.sampled_from(range(len(entries))), min_size=2, max_size=2, unique=True))
+    field = data.draw(st.sampled_from(["rank_id", "device_ip"]))
+    entries[one][field] = entries[other][field]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(document))
+    problems = find_problems(read_rank_table(path))
+    assert any(str(entries[other][field]) in problem.what for problem in problems)
+
+
+def test_a_mesh_that_the_devices_cannot_carry(rank_table_documents: Documents, rank_table_file: Write) -> None:
+    path = rank_table_file(rank_table_documents["1.0"])
+    assert check_file(path, mesh=Mesh(dp=2, mp=8, pp=1)) == []
+    (problem,) = check_file(path, mesh=Mesh(dp=2, mp=8, pp=2))
+    assert str(problem) == (
+        "mesh: dp(2) × mp(8) × pp(2) = 32 ≠ devices(16); change parallel.dp, mp or pp until the product is the number "
+        "of devices, or use another rank table"
+    )
+
+
+def test_servers_that_are_not_in_the_hosts_file(rank_table_documents: Documents, rank_table_file: Write) -> None:
+    path = rank_table_file(rank_table_documents["1.0"])
+    assert check_file(path, hosts=["10.0.0.2", "10.0.0.1", "10.0.0.3"]) == []
+    (problem,) = check_file(path, hosts=["10.0.0.1", "10.0.0.20"])
+    assert (problem.where, problem.what) == ("server 10.0.0.2", "10.0.0.2 is not in the hosts file")
+    # Format 1.2 has names; the hosts file may have these or the addresses.
+    named = rank_table_file(rank_table_documents["1.2"])
+    assert check_file(named, hosts=["172.16.0.100", "node_1"]) == []
+
+
+def _on_this_host(*addresses: str) -> RankTable:
+    return numbered(
+        "1.0", [Server(address, (Device(0, 0, f"192.168.0.{i}"),)) for i, address in enumerate(addresses, 1)]
+    )
+
+
+def test_reserved_ports_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        monkeypatch.setenv("HCCL_IF_BASE_PORT", str(port - 3))
+        (problem,) = ports_in_use(_on_this_host("127.0.0.1", "192.0.2.7"))
+        assert str(port) in problem.what
+        assert problem.where == "this host, 127.0.0.1"
+    assert not any(str(port) in problem.what for problem in ports_in_use(_on_this_host("127.0.0.1")))
+
+
+def test_ports_of_other_hosts_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCCL_IF_BASE_PORT", "1")  # Ports below 1024 cannot be free for a check that asked.
+    assert list(ports_in_use(_on_this_host("192.0.2.1", "node_0"))) == []
+
+
+@pytest.mark.parametrize("text", ["sixty", "65530"])
+def test_a_base_port_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCCL_IF_BASE_PORT", text)
+    (problem,) = ports_in_use(_on_this_host("127.0.0.1"))
+    assert problem.where == "HCCL_IF_BASE_PORT"
+
+
+def test_addresses_may_be_left_out_inside_one_server() -> None:
+    assert find_problems(numbered("1.0", [Server("10.0.0.1", (Device(0, 0), Device(1, 0)))])) == []
+    (problem,) = find_problems(numbered("1.0", [Server(f"10.0.0.{s}", (Device(0, 0),)) for s in (1, 2)]))
+    assert problem.what == "has no device_ip"
+    assert problem.where == "server 10.0.0.1, device 0 and 1 more"

@@ -1,0 +1,118 @@
+"""Two servers of eight cards each, simulated on this machine: their addresses are both its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pangu_alpha.cluster.launch import main
+from pangu_alpha.cluster.rank_table import Device, Server, numbered, write_rank_table
+
+STAND_IN = Path(__file__).parents[1] / "stand_in"
+LAUNCH = Path(__file__).parents[2] / "launch"
+RECIPE = """\
+output: run
+model: {num_layers: 2, hidden_size: 32, num_heads: 2, vocab_size: 470, seq_length: 32,
+        final_norm: before_query_layer}
+train: {steps: 5, batch_size: 16}
+parallel: {dp: 16}
+schedule: {learning_rate: 1.0e-3, end_learning_rate: 1.0e-4, warmup_steps: 10, decay_steps: 300}
+"""
+
+
+@dataclass
+class SimulatedCluster:
+    """A folder that all servers see, with recipe, rank table and hosts file."""
+
+    folder: Path
+    num_cards: int = 16
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def behave(self, text: str) -> None:
+        """Decide what the ranks do; see stand_in/rank.py."""
+        (self.folder / "behaviour").write_text(text)
+
+    def start(self, launcher: str, *words: str) -> subprocess.Popen[str]:
+        """Start a launcher whose ranks are stand-ins, with the stand-in ssh."""
+        command = [sys.executable, str(STAND_IN / "launch.py"), launcher, *words]
+        environment = {**os.environ, "PATH": f"{STAND_IN}:{os.environ['PATH']}"}
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, launcher: str, *words: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of a launcher."""
+        process = self.start(launcher, *words)
+        stdout, stderr = process.communicate(timeout=60)
+        return process.returncode, stdout, stderr
+
+    def answer(self, launcher: str, *words: str) -> tuple[int, str, str]:
+        """The same in this process, for commands that start nothing."""
+        spec = importlib.util.spec_from_file_location(launcher, LAUNCH / f"{launcher}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        stdout, stderr, before = io.StringIO(), io.StringIO(), Path.cwd()
+        os.chdir(self.folder)
+        try:
+            with redirect_stdout(stdout), redirect_stderr(stderr):
+                code = main(launcher, module._parser(), module.make_plan, words)
+        finally:
+            os.chdir(before)
+        return code, stdout.getvalue(), stderr.getvalue()
+
+    def seen(self, rank: int, run: str = "run") -> dict[str, Any]:
+        """What a rank has left."""
+        seen: dict[str, Any] = json.loads((self.folder / run / "seen" / f"{rank}.json").read_text())
+        return seen
+
+    def wait_for(self, ranks: Sequence[int], process: subprocess.Popen[str]) -> None:
+        """Wait until `ranks` compute."""
+        deadline = time.monotonic() + 60
+        while not all((self.folder / "run" / "seen" / f"{rank}.json").exists() for rank in ranks):
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.02)
+
+    def still_running(self) -> list[int]:
+        """Ranks whose process is there."""
+        seen = [(int(path.stem), path) for path in (self.folder / "run" / "seen").glob("*.json")]
+        return [rank for rank, path in seen if Path(f"/proc/{json.loads(path.read_text())['process']}").exists()]
+
+
+def table_of_cards(path: Path, addresses: Sequence[str], num_cards: int) -> None:
+    """A rank table of servers with these addresses."""
+    servers = [
+        Server(
+            address,
+            tuple(Device(i, 0, f"192.{100 + i % 4}.{n // 64}.{1 + n % 64 * 2 + i // 4}") for i in range(num_cards)),
+        )
+        for n, address in enumerate(addresses)
+    ]
+    write_rank_table(numbered("1.0", servers), path)
+
+
+@pytest.fixture
+def simulated_cluster(tmp_path: Path) -> Iterator[SimulatedCluster]:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "hosts").write_text("127.0.0.1\n127.0.0.2\n")
+    table_of_cards(tmp_path / "table.json", ["127.0.0.1", "127.0.0.2"], 8)
+    cluster = SimulatedCluster(tmp_path)
+    cluster.behave("seconds=0")
+    yield cluster
+    for process in cluster.started:
+        process.kill()
+        process.wait()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+import os
+
+import pytest
+
+from pangu_alpha.config import load_config, num_parameters
+from pangu_alpha.parallel.memory import parameter_shapes, stage_states
+
+
+@pytest.mark.parametrize("preset", ["tiny", "350m", "2b6", "13b", "200b"])
+def test_all_parameters_of_the_preset(preset: str) -> None:
+    model = load_config("tiny_cpu", [f"model={{preset: {preset}}}"]).model
+    assert sum(map(math.prod, parameter_shapes(model, 1).values())) == num_parameters(model)
+
+
+def test_names_and_shapes_are_those_of_the_network() -> None:
+    os.environ.setdefault("GLOG_v", "3")
+    from pangu_alpha.model import PanguAlpha
+
+    model = load_config("tiny_cpu", ["model.num_layers=3", "model.vocab_size=50"]).model
+    network = PanguAlpha(model, num_table_rows=52)
+    assert parameter_shapes(model, 4) == {item.name: tuple(item.shape) for item in network.trainable_params()}
+
+
+def test_one_device_keeps_everything() -> None:
+    config = load_config("tiny_cpu")
+    (state,) = stage_states(config)
+    assert state.chunks == ((0, 1, 2, 3),)
+    assert state.num_parameters == state.num_device_parameters == num_parameters(config.model)
+    assert state.num_device_bytes == 12 * num_parameters(config.model)  # a weight and two moments
+
+
+def test_200b_by_hand() -> None:
+    d, vocabulary, positions = 16384, 40000, 1024
+    layer, small = 12 * d * d + 7 * d, 6 * d  # cut over mp; LayerNorms and the biases of row-parallel products are not
+    table = vocabulary * d
+    states = stage_states(load_config("200b_2048", ["parallel.optimizer_sharding=false"]))
+    assert [state.chunks for state in states] == [((4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3),) for i in range(16)]
+    assert states[1].num_parameters == 4 * (layer + small)
+    assert states[1].num_device_parameters == 4 * (layer // 8 + small)
+    assert states[0].num_device_parameters == states[1].num_device_parameters + table // 8 + positions * d
+    assert states[15].num_device_parameters == states[0].num_device_parameters + 2 * d
+    assert sum(state.num_parameters for state in states) == 206_861_008_896 + table
+    assert states[0].num_device_bytes == 16 * states[0].num_device_parameters  # and the sum of the gradients
+    sharded = stage_states(load_config("200b_2048", ["parallel.optimizer_sharding=true"]))
+    assert sharded[1].num_device_parameters == 4 * (layer // 8 // 16 + small)
+    assert sharded[0].num_device_parameters == sharded[1].num_device_parameters + table // 8 + positions * d
+    assert sharded[0].num_device_gradients == states[0].num_device_gradients == states[0].num_device_parameters
+
+
+def test_what_the_compiled_programs_hold() -> None:
+    # Counted in the exported programs of ranks 0 and 4: weights and each moment, and `accu_grads`.
+    model = "{num_layers: 4, hidden_size: 64, num_heads: 4, vocab_size: 129, seq_length: 32}"
+    settings = [f"model={model}", "model.final_norm=before_query_layer", "parallel={dp: 2, mp: 2, pp: 2}"]
+    states = stage_states(load_config("tiny_cpu", [*settings, "parallel.optimizer_sharding=true"]))
+    assert [(state.num_device_parameters, state.num_device_gradients) for state in states] == [
+        (31776, 56576),
+        (31904, 56704),
+    ]
+
+
+def test_interleaved_stages_have_separate_runs() -> None:
+    overrides = ["model.num_layers=9", "parallel={pp: 2, schedule: interleaved, num_chunks: 2}"]
+    states = stage_states(load_config("tiny_cpu", overrides))
+    assert [layer for chunk in range(2) for state in states for layer in state.chunks[chunk]] == list(range(9))
+    assert all(run for state in states for run in state.chunks)

@@ -7,7 +7,6 @@ through MindSpore's scheduler, on the server of rank 0.
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pangu_alpha.cluster.check import find_problems, ports_in_use
 from pangu_alpha.cluster.environment import Card
 from pangu_alpha.cluster.inventory import read_hosts
 from pangu_alpha.cluster.launch import TRAIN, Plan, Server, add_launch_arguments, main
+from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.rank_table import RankTable, read_rank_table
 from pangu_alpha.config import RunConfig, load_config
 from pangu_alpha.errors import ClusterError
@@ -96,7 +96,7 @@ def _index_here(entries: Sequence[tuple[str, str]], wanted: str | None) -> int:
         if not found:
             raise ClusterError(f"--server {wanted}: the rank table has no such server; it has {names}")
         return found[0]
-    found = [i for i, (_, address) in enumerate(entries) if _is_here(address)] if len(entries) > 1 else [0]
+    found = [i for i, (_, address) in enumerate(entries) if is_here(address)] if len(entries) > 1 else [0]
     if len(found) != 1:
         what = "several servers of the rank table have" if found else "no server of the rank table has"
         raise ClusterError(
@@ -104,14 +104,6 @@ def _index_here(entries: Sequence[tuple[str, str]], wanted: str | None) -> int:
             "them with --hosts FILE"
         )
     return found[0]
-
-
-def _is_here(address: str) -> bool:
-    try:
-        with socket.create_server((socket.gethostbyname(address), 0)):
-            return True
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

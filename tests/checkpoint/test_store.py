@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -103,13 +106,20 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
         save(tmp_path / "file" / "checkpoints", 1)
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """A limit of 64 KiB a file, which acts as a full disk does, without its signal."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    yield 1 << 16
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path: Path, small_files: int) -> None:
     save(tmp_path, 1)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pangu_alpha.checkpoint.store.save_file", full)
-    with pytest.raises(CheckpointError, match="No space left"):
-        save(tmp_path, 2)
+    with pytest.raises(CheckpointError, match="Earlier checkpoints are untouched"):
+        save_checkpoint(tmp_path, 2, {"weights": {"a": np.zeros(small_files, np.float32)}}, {})
+    with pytest.raises(CheckpointError, match="Earlier checkpoints are untouched"):
+        save_checkpoint(tmp_path, 2, {}, {"note": "记" * small_files})
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]

@@ -106,15 +106,18 @@ def test_reserved_ports_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ports_of_other_hosts_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HCCL_IF_BASE_PORT", "1")  # Ports below 1024 cannot be free for a check that asked.
-    assert list(ports_in_use(_on_this_host("192.0.2.1", "node_0"))) == []
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        listener.listen()
+        monkeypatch.setenv("HCCL_IF_BASE_PORT", str(listener.getsockname()[1]))
+        assert list(ports_in_use(_on_this_host("192.0.2.1", "localhost"))) == []
 
 
 @pytest.mark.parametrize("text", ["sixty", "65530"])
 def test_a_base_port_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCCL_IF_BASE_PORT", text)
     (problem,) = ports_in_use(_on_this_host("127.0.0.1"))
-    assert problem.where == "HCCL_IF_BASE_PORT"
+    assert str(problem) == f"this host: HCCL_IF_BASE_PORT={text} is not a port; write a number from 1024 to 65520"
 
 
 def test_addresses_may_be_left_out_inside_one_server() -> None:

@@ -18,7 +18,7 @@ from pangu_alpha.cluster.diagnosis import Weight, describe, diagnose
 from pangu_alpha.cluster.environment import Card, Scheduler, scheduler_environment, worker_environment
 from pangu_alpha.cluster.heartbeat import last_step, read_heartbeats
 from pangu_alpha.cluster.job import KILL, Job, Task, start
-from pangu_alpha.cluster.launch import free_port
+from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.cluster.status import describe as describe_status
 from pangu_alpha.cluster.status import read_status
 from pangu_alpha.errors import TrainingError

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pangu_alpha.errors import CheckpointError
@@ -97,7 +98,7 @@ def save_checkpoint(root: Path, step: int, groups: Mapping[str, Tensors], state:
         aside.chmod(0o755)
         aside.rename(final)
         _flush(root)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # a full disk is the second: safetensors writes the file
         raise CheckpointError(f"{final} could not be written: {error}. Earlier checkpoints are untouched") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

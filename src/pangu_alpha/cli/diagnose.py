@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from pangu_alpha.cluster.diagnosis import describe, diagnose
+from pangu_alpha.cluster.exits import COMMAND
 from pangu_alpha.cluster.status import describe as describe_status
 from pangu_alpha.cluster.status import read_status
 
@@ -34,3 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     checkpoints = list_checkpoints(output / "checkpoints")
     print(f"the newest checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet")
+    command = output / "logs" / COMMAND
+    if command.exists():
+        what = "go on from it with" if checkpoints else "start again with"
+        print(f"{what}:\n  {command.read_text(encoding='utf-8').strip()}")

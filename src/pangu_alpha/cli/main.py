@@ -22,6 +22,7 @@ VERBS = {
     "tokenizer": "train, use and inspect tokenizers",
     "data": "split, pack and inspect text and token files",
     "compile": "compile any rank's program for Ascend on this machine, and check it",
+    "verify": "execute the programs of many layouts here and compare them with one device",
     "train": "train a network",
     "generate": "continue prompts with a trained network",
     "evaluate": "measure a trained network",

@@ -5,14 +5,28 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
 
 from pangu_alpha.cluster.heartbeat import HeartbeatWriter
 from pangu_alpha.config import RunConfig, load_config, num_parameters, tokens_per_step
 from pangu_alpha.console import say
+from pangu_alpha.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pangu_alpha.data import ValidationData
+    from pangu_alpha.emulator.processes import Processes
+    from pangu_alpha.training.backend import Backend
     from pangu_alpha.training.trainer import Trainer
+
+
+class Report(Protocol):
+    """Says in the heartbeats of this process what it does now and how many steps it has done."""
+
+    def __call__(self, phase: str, step: int | None = None) -> None:
+        """See `HeartbeatWriter.report`."""
+        ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,22 +36,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "examples:\n  pangu train configs/tiny_cpu.yaml\n  pangu train tiny_cpu train.steps=200 output=runs/short\n"
-        "  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml"
+        "  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml\n"
+        "  pangu train tiny_cpu train.num_micro_batches=2 --backend emulator --mesh dp=2,mp=2,pp=2\n"
+        "  mpirun -n 8 pangu train tiny_cpu train.num_micro_batches=2 --backend emulator --mesh dp=2,mp=2,pp=2"
     )
     parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the recipe's")
+    parser.add_argument(
+        "--backend",
+        choices=("mindspore", "emulator"),
+        default="mindspore",
+        help="mindspore: the recipe's device computes, the default; emulator: this machine executes the programs that "
+        "the ranks of an Ascend cluster would",
+    )
+    parser.add_argument(
+        "--mesh", default="", metavar="dp=D,mp=M,pp=P", help="a short way of writing parallel.dp=D parallel.mp=M ..."
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show MindSpore's warnings")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
-    config = load_config(arguments.recipe, arguments.overrides)
+    config = load_config(arguments.recipe, [*_mesh_overrides(arguments.mesh), *arguments.overrides])
+    processes = None
     # The rank that the launcher gave this process: the one that its log is named after.
-    with HeartbeatWriter(config, int(os.environ.get("RANK_ID") or 0)) as heartbeat:
-        _train(config, arguments.verbose, heartbeat)
+    ranks: Sequence[int] = [int(os.environ.get("RANK_ID") or 0)]
+    with ExitStack() as stack:
+        if arguments.backend == "emulator":
+            from pangu_alpha.emulator.processes import Processes
+
+            processes = Processes(config.parallel.num_devices)
+            ranks = processes.ranks
+            stack.enter_context(processes.ending_together())
+        heartbeats = [stack.enter_context(HeartbeatWriter(config, rank)) for rank in ranks]
+
+        def report(phase: str, step: int | None = None) -> None:
+            for heartbeat in heartbeats:
+                heartbeat.report(phase, step)
+
+        _train(config, arguments.verbose, report, processes)
 
 
-def _train(config: RunConfig, verbose: bool, heartbeat: HeartbeatWriter) -> None:
+def _mesh_overrides(mesh: str) -> list[str]:
+    parts = mesh.split(",") if mesh else []
+    for part in parts:
+        if part.partition("=")[0] not in ("dp", "mp", "pp"):
+            raise ConfigError(f"--mesh {mesh}: {part!r} is not of the form dp=2, mp=2 or pp=2")
+    return [f"parallel.{part}" for part in parts]
+
+
+def _train(config: RunConfig, verbose: bool, report: Report, processes: Processes | None) -> None:
     from pangu_alpha.data import open_training_data, open_validation_data
 
     tokenizer_fingerprint = None
@@ -48,25 +96,50 @@ def _train(config: RunConfig, verbose: bool, heartbeat: HeartbeatWriter) -> None
     training_data = open_training_data(config, tokenizer_fingerprint)
     validation_data = open_validation_data(config, tokenizer_fingerprint) if config.data.validation else None
     # MindSpore takes seconds to import; everything above can fail without it.
-    from pangu_alpha.training.device import join_workers, prepare_environment, set_device
+    from pangu_alpha.training.device import prepare_environment
 
     prepare_environment(verbose)
-    set_device(config.device, config.fuse_operators)
-    heartbeat.report("joining")
-    rank = join_workers(config.device, config.parallel.num_devices)
-    heartbeat.report("starting")
+    if processes is None:
+        backend = _mindspore(config, validation_data, report)
+    else:
+        backend = _emulator(config, validation_data, report, processes)
     from pangu_alpha.training.callbacks import default_callbacks
     from pangu_alpha.training.trainer import Trainer
 
-    trainer = Trainer(config, training_data, validation_data, default_callbacks(), rank, heartbeat.report)
+    trainer = Trainer(config, training_data, backend, default_callbacks(), report)
     _resume(trainer)
     if trainer.is_main:
-        _introduce(config, trainer.progress.step)
+        where = f"{config.parallel.num_devices} {config.device} process(es)"
+        _introduce(config, trainer.progress.step, where if processes is None else str(processes))
     trainer.run()
     if trainer.stop_signal is not None:
         if trainer.is_main:
             say(f"stopped at step {trainer.progress.step}; the same command goes on from there")
         sys.exit(128 + trainer.stop_signal)
+
+
+def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Report) -> Backend:
+    from pangu_alpha.training.device import join_workers, set_device
+
+    set_device(config.device, config.fuse_operators)
+    report("joining")
+    rank = join_workers(config.device, config.parallel.num_devices)
+    report("starting")
+    from pangu_alpha.training.process import process_backend
+
+    return process_backend(config, validation_data, rank)
+
+
+def _emulator(
+    config: RunConfig, validation_data: ValidationData | None, report: Report, processes: Processes
+) -> Backend:
+    from pangu_alpha.training.device import set_device
+
+    set_device("cpu", config.fuse_operators)
+    report("compiling")
+    from pangu_alpha.emulator.backend import emulated_backend
+
+    return emulated_backend(config, validation_data, processes)
 
 
 def _resume(trainer: Trainer) -> None:
@@ -78,11 +151,11 @@ def _resume(trainer: Trainer) -> None:
         trainer.restore(checkpoint)
 
 
-def _introduce(config: RunConfig, step: int) -> None:
+def _introduce(config: RunConfig, step: int, where: str) -> None:
     tokens = tokens_per_step(config)
     say(
         f"{num_parameters(config.model):,} parameters, {tokens:,} tokens a step "
         f"({config.train.batch_size} samples × {config.model.seq_length}), {config.train.steps:,} steps = "
-        f"{tokens * config.train.steps:,} tokens, {config.parallel.num_devices} {config.device} process(es)"
+        f"{tokens * config.train.steps:,} tokens, {where}"
     )
     say(f"going on after step {step}" if step else "compiling; the first step takes a while")

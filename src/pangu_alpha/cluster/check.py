@@ -6,11 +6,9 @@ servers, of MindSpore's documentation of rank tables.
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
 import re
-import socket
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -18,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pangu_alpha.cluster.patterns import ranges
+from pangu_alpha.cluster.ports import hccl_ports, is_here, is_taken
 from pangu_alpha.cluster.rank_table import RING, Device, Problem, RankTable, Server, parse_rank_table
-from pangu_alpha.errors import ConfigError
+from pangu_alpha.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:  # A check without a mesh does not wait for numpy.
     from pangu_alpha.topology.mesh import Mesh
 
-NUM_PORTS = 16
-"""HCCL listens on this many ports of a host, from 60000 or HCCL_IF_BASE_PORT on."""
 _COUNTS = {"1.0": (1, 2, 4, 8), "1.2": (1, 2, 4, 8, 16)}
 _REMAKE = "make the table again with `pangu ranktable make`"
 
@@ -280,26 +277,16 @@ def _hosts(table: RankTable, hosts: Collection[str]) -> Iterator[Problem]:
 
 def ports_in_use(table: RankTable) -> Iterator[Problem]:
     """HCCL's ports that something already uses, when this machine is one of the servers of `table`."""
-    first = os.environ.get("HCCL_IF_BASE_PORT", "60000")
-    if not first.isdecimal() or int(first) + NUM_PORTS > 1 << 16:
-        yield Problem(f"{first!r} is not a port", "HCCL_IF_BASE_PORT", "write a number from 1024 to 65520")
+    try:
+        ports = hccl_ports(os.environ)
+    except ClusterError as error:
+        what, fix = str(error).split(". ", 1)
+        yield Problem(what, "this host", fix[:1].lower() + fix[1:])
         return
-    ports = range(int(first), int(first) + NUM_PORTS)
     for address in (server.address for server in table.servers):
-        # An address is this machine's when a socket can be bound to it.
-        if _address_fault(address, loopback=True) is None and _bind(address, 0) is None:
-            used = [port for port in ports if _bind(address, port) == errno.EADDRINUSE]
+        # Names are not asked: a table of hundreds of them would wait for as many answers of the name server.
+        if _address_fault(address, loopback=True) is None and is_here(address):
+            used = [port for port in ports if is_taken(port, address)]
             if used:
-                fix = f"end what `ss -tanp` shows there, or set HCCL_IF_BASE_PORT to {NUM_PORTS} free ports"
+                fix = f"end what `ss -tanp` shows there, or set HCCL_IF_BASE_PORT to {len(ports)} free ports"
                 yield Problem(f"port {ranges(used)}, which HCCL needs, is in use", f"this host, {address}", fix)
-
-
-def _bind(address: str, port: int) -> int | None:
-    """The errno of binding a socket to `address` and `port`, None when that works."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind((address, port))
-        except OSError as error:
-            return error.errno
-    return None

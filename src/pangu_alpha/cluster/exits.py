@@ -1,4 +1,4 @@
-"""How the processes of a job ended, as the launchers write it down."""
+"""What the launchers write among the logs: how the processes of a job ended, and what started it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 
 from pangu_alpha.cluster.heartbeat import Heartbeat
 from pangu_alpha.errors import ClusterError
+
+COMMAND = "command.sh"
+"""What started the job, and starts it again. A server that was started by hand does not write it."""
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,12 @@ from pangu_alpha.cluster.environment import (
     scheduler_environment,
     worker_environment,
 )
+from pangu_alpha.cluster.exits import COMMAND
 from pangu_alpha.cluster.heartbeat import clear_heartbeats, last_step
 from pangu_alpha.cluster.hosts import SSH, ssh_words, start_host
 from pangu_alpha.cluster.job import Job, Task, move_aside, next_attempt, start
 from pangu_alpha.cluster.node import Order
+from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.cluster.supervise import supervise
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
@@ -208,14 +210,6 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def free_port() -> int:
-    """A port that nothing on this machine listens on."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
@@ -241,14 +235,18 @@ def _run_attempt(plan: Plan, requests: list[int]) -> None:
         if plan.is_whole:
             attempt = next_attempt(logs)
             move_aside([*logs.glob("*.log"), *logs.glob("exits*.json")], attempt)
+            command = f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([sys.executable, *sys.argv])}\n"
+            (logs / COMMAND).write_text(command, encoding="utf-8")
         else:  # other servers may have begun to write theirs
             attempt = next_attempt(logs, tasks[-1].log_name)
             move_aside([*(logs / task.log_name for task in tasks), record], attempt)
     except OSError as error:
         raise ClusterError(f"{logs} cannot be written: {error}. Set output to a directory that can") from error
     clear_heartbeats(plan.config.output, (card.rank for server in servers for card in server.cards))
-    what = "; this is rank 0:" if plan.shown(servers[0]) else ""
-    say(f"{plan.num_ranks} ranks on {len(plan.servers)} server(s), logs in {logs}{what}")
+    say(
+        f"{plan.num_ranks} ranks on {len(plan.servers)} server(s), logs in {logs}; `pangu status {plan.config.output}` "
+        "shows what they do" + (", and this is rank 0:" if plan.shown(servers[0]) else "")
+    )
     with Job(requests, None if plan.ssh else record) as job:
         if plan.ssh:
             for server in servers:

@@ -134,6 +134,8 @@ def _recipe(case: Case, parallel: ParallelConfig, num_micro_batches: int, comput
         # A clip that always bites, so that a wrong norm shows in every parameter.
         optimizer=OptimizerConfig(clip_norm=0.5),
         schedule=ScheduleConfig(learning_rate=1e-2, end_learning_rate=1e-3, warmup_steps=0, decay_steps=100),
-        loss_scale=LossScaleConfig(initial=2.0**22, window=2),
+        # Skips the first and the fourth step. On one device, gradients overflow from a scale of 2¹⁹ on; MindSpore
+        # divides them by the ranks of a stage until they are added up, and a layout overflows a little later.
+        loss_scale=LossScaleConfig(initial=2.0**30, factor=2.0**16, window=2),
         parallel=parallel,
     )

@@ -48,7 +48,10 @@ _WITHOUT_EFFECT: Any = {
     "output": ...,
     "tokenizer": ...,
     "data": ...,
-    "train": {"steps", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"},
+    "schedule": ...,
+    "loss_scale": ...,
+    "fuse_operators": ...,
+    "train": {"steps", "seed", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"},
 }
 """Settings that no program depends on."""
 
@@ -111,7 +114,7 @@ def compile_ranks(
         CompileError: the stand-in for CANN cannot be built, or MindSpore refuses the program, in its words.
     """
     folders = {rank: _folder(config, rank, level) for rank in ranks}
-    code = _code_version()
+    code = code_version()
     missing = [rank for rank, folder in folders.items() if _kept_code(folder) != code]
     if missing:
         _compile_missing(config, missing, folders, level, num_jobs or _num_jobs())
@@ -186,7 +189,7 @@ class _Process:
         for name in ("program.mindir", "layout.json", "measured.json"):
             (self._work / name).rename(self._aside / name)
         shutil.rmtree(self._work)
-        (self._aside / "code.txt").write_text(_code_version(), encoding="utf-8")
+        (self._aside / "code.txt").write_text(code_version(), encoding="utf-8")
         shutil.rmtree(self._folder, ignore_errors=True)
         try:
             self._aside.rename(self._folder)
@@ -219,7 +222,7 @@ def _folder(config: RunConfig, rank: int, level: Level) -> Path:
     return cache / recipe / f"rank_{rank}_level_{level}"
 
 
-def _code_version() -> str:
+def code_version() -> str:
     """Changes when the code that a program comes from changes."""
     package = Path(pangu_alpha.__file__).parent
     digest = hashlib.sha256(version("mindspore").encode())

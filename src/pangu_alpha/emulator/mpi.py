@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,11 +24,13 @@ from pangu_alpha.emulator.collectives import (
     deadlock,
     never_received,
 )
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import EmulatorError, PanguError
 
 T = TypeVar("T")
 _POLL = 5e-5
 """Seconds between two looks for messages: there are more processes than cores."""
+_NAP = 1e-3
+"""The same between steps, where the others may wait for minutes while one compiles or validates."""
 _LAST_WORDS = 5.0
 """Seconds in which the others can say what they wait for."""
 
@@ -69,6 +72,24 @@ class MpiProcesses:
         """Of this process."""
         return int(self._world.rank)
 
+    @property
+    def num_processes(self) -> int:
+        """That mpirun started; 1 without it."""
+        return int(self._world.size)
+
+    @contextmanager
+    def ending_together(self) -> Iterator[None]:
+        """End all processes when this one fails in here; `sys.exit` is no failure, all processes have agreed on it."""
+        try:
+            yield
+        except SystemExit:
+            raise
+        except BaseException as error:
+            from mpi4py.run import set_abort_status
+
+            set_abort_status(error.exit_code if isinstance(error, PanguError) else error)
+            raise
+
     def run(self, ranks: Mapping[int, RunningRank[T]]) -> dict[int, T]:
         """See `Transport`; `ranks` is this process's own rank."""
         try:
@@ -84,6 +105,9 @@ class MpiProcesses:
 
     def share(self, values: Mapping[int, T]) -> dict[int, T]:
         """See `Transport`."""
+        barrier = self._world.Ibarrier()
+        while not barrier.Test():
+            time.sleep(_NAP)
         return {rank: value for part in self._world.allgather(dict(values)) for rank, value in part.items()}
 
     def _meet(self, request: Request) -> Any:

@@ -64,4 +64,4 @@ class Backend:
     mean_loss: Callable[[], float] | None
     """Mean loss of a token of the validation data, without dropout; None when there is none. All processes must ask."""
     matmul_flops: float
-    """Floating-point operations a second of large matrix products on all devices together."""
+    """Floating-point operations a second of large matrix products on all devices together; NaN where not `is_main`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -75,7 +76,8 @@ def process_backend(config: RunConfig, validation_data: ValidationData | None, r
         mean_loss=None
         if validation_data is None
         else LossEvaluator(network, validation_data, parallel.dp, rank).mean_loss,
-        matmul_flops=matmul_rate(config.device, compute_dtype(config.model)) * parallel.dp,
+        # Over a second of work, for a number that only rank 0 writes down.
+        matmul_flops=math.nan if rank else matmul_rate(config.device, compute_dtype(config.model)) * parallel.dp,
     )
 
 

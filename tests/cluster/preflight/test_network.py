@@ -60,6 +60,6 @@ def test_ports_that_linux_never_hands_out_need_no_reservation(system: Path) -> N
 def test_what_is_no_port_and_what_a_container_hides(tmp_path: Path) -> None:
     (finding,) = check_ports("cpu", {"MS_SCHED_PORT": "99999"}, tmp_path)
     assert (finding.state, finding.found) == ("bad", "99999: there is no port above 65535")
-    free, reserved = check_ports("ascend", {"HCCL_IF_BASE_PORT": "65530"}, tmp_path)
-    assert free.state == "bad"
-    assert reserved.state == "skipped"
+    (finding,) = check_ports("ascend", {"HCCL_IF_BASE_PORT": "65530"}, tmp_path)
+    assert (finding.state, finding.fix) == ("bad", "write a number from 1024 to 65520")
+    assert [item.state for item in check_ports("ascend", {"HCCL_IF_BASE_PORT": "20000"}, tmp_path)][1] == "skipped"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from pangu_alpha.cluster.check import NUM_PORTS
-from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, skipped
+from pangu_alpha.cluster.ports import LAST_PORT, hccl_ports, is_taken
+from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
 from pangu_alpha.config import Device
+from pangu_alpha.errors import ClusterError
 
-HCCL_PORT = 60000
-"""The first port that HCCL listens on, unless HCCL_IF_BASE_PORT gives another (CANN, environment variables)."""
-_LAST_PORT = 65535
+_HCCL_FIX = "end the process that has it (`ss -ltnp`), or set HCCL_IF_BASE_PORT"
 _SYSTEM = Path("/proc/sys/net/ipv4")
 
 
@@ -30,33 +28,26 @@ def check_ports(device: Device, environment: Mapping[str, str], system: Path = _
         fix = "end the process that has it (`ss -ltnp`), or set MS_SCHED_PORT to another"
         findings.append(_free("scheduler's port", range(int(scheduler), int(scheduler) + 1), fix))
     if device == "ascend":
-        base = environment.get("HCCL_IF_BASE_PORT", "")
-        first = int(base) if base.isdecimal() else HCCL_PORT
-        ports = range(first, first + NUM_PORTS)
-        fix = "end the process that has it (`ss -ltnp`), or set HCCL_IF_BASE_PORT"
-        findings += [_free("HCCL's ports", ports, fix), _reserved(ports, system)]
+        findings += _check_hccl_ports(environment, system)
     return findings or [skipped("ports", "the launcher chooses free ones")]
+
+
+def _check_hccl_ports(environment: Mapping[str, str], system: Path) -> list[Finding]:
+    try:
+        ports = hccl_ports(environment)
+    except ClusterError as error:
+        return [refused("HCCL's ports", error, _HCCL_FIX)]
+    return [_free("HCCL's ports", ports, _HCCL_FIX), _reserved(ports, system)]
 
 
 def _free(what: str, ports: range, fix: str) -> Finding:
     shown = _show(ports)
-    if ports[-1] > _LAST_PORT:
-        return bad(what, f"{shown}: there is no port above {_LAST_PORT}", fix)
-    taken = [port for port in ports if _is_taken(port)]
+    if ports[-1] > LAST_PORT:
+        return bad(what, f"{shown}: there is no port above {LAST_PORT}", fix)
+    taken = [port for port in ports if is_taken(port)]
     if taken:
         return bad(what, f"{', '.join(map(str, taken))} of {shown} in use", fix)
     return ok(what, f"{shown} free")
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        # A port that an ended job has just left may be listened on again.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return True
-    return False
 
 
 def _reserved(ports: range, system: Path) -> Finding:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection
 from pathlib import Path
 
 from pangu_alpha.cluster.check import find_problems
+from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
 from pangu_alpha.cluster.rank_table import RankTable, parse_rank_table
 from pangu_alpha.config import RunConfig
@@ -48,17 +48,7 @@ def check_hosts(path: Path | None, hosts: Collection[str]) -> list[Finding]:
 def devices_of(table: RankTable, server: str | None) -> Collection[int] | None:
     """Device ids of `server`, or of the server whose address is this machine's; None when there is no such one."""
     for entry in table.servers:
-        is_meant = server in (entry.server_id, entry.address) if server is not None else _is_here(entry.address)
+        is_meant = server in (entry.server_id, entry.address) if server is not None else is_here(entry.address)
         if is_meant:
             return [device.device_id for device in entry.devices]
     return None
-
-
-def _is_here(address: str) -> bool:
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(place)  # only an address of this machine can be bound
-    except OSError:
-        return False
-    return True

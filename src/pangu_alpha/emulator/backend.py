@@ -1,0 +1,74 @@
+"""The backend of the training loop whose steps the emulator computes from all ranks' programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mindspore as ms
+
+from pangu_alpha.config import ParallelConfig, RunConfig
+from pangu_alpha.data import ValidationData
+from pangu_alpha.emulator.compiling import compile_ranks
+from pangu_alpha.emulator.machine import Machine
+from pangu_alpha.emulator.processes import Processes
+from pangu_alpha.emulator.program import read_program
+from pangu_alpha.emulator.step import EmulatedStep
+from pangu_alpha.model import PanguAlpha, build_network
+from pangu_alpha.topology.schedule import pipeline_order
+from pangu_alpha.topology.stages import place_layers
+from pangu_alpha.training.backend import Backend
+from pangu_alpha.training.evaluation import LossEvaluator
+from pangu_alpha.training.machine import matmul_rate
+from pangu_alpha.training.process import ProcessStep, set_parameters
+
+
+def emulated_backend(config: RunConfig, validation_data: ValidationData | None, processes: Processes) -> Backend:
+    """Compile the programs that are not kept from before, and start where one process would start.
+
+    MindSpore's device is the CPU already: there is the network that draws the starting weights and is validated.
+
+    Raises:
+        ConfigError: the network or the batch cannot be laid on the mesh.
+        CompileError: MindSpore refuses a program.
+        EmulatorError: a program holds something unknown.
+    """
+    place_layers(config.model, config.parallel)
+    pipeline_order(config.parallel, config.train.num_micro_batches)
+    every_rank = range(config.parallel.num_devices)
+    compiled = processes.of_main(lambda: compile_ranks(config, every_rank))
+    mine = [item for item in compiled if item.rank in processes.ranks]
+    machine = Machine(
+        {item.rank: read_program(item.program) for item in mine},
+        {item.rank: item.layout for item in mine},
+        transport=processes.transport,
+    )
+    step = EmulatedStep(config, machine)
+    alone = _in_one_process(config)
+    network = build_network(alone.model, alone.train.seed)
+    step.load(ProcessStep(network, alone, rank=0).tensors())
+    return Backend(
+        step=step,
+        workers=processes,
+        is_main=processes.is_main,
+        mean_loss=None if validation_data is None else _validation(step, network, validation_data, processes),
+        matmul_flops=processes.of_main(lambda: matmul_rate("cpu", ms.float32)),
+    )
+
+
+def _in_one_process(config: RunConfig) -> RunConfig:
+    """`config` for the CPU, for which MindSpore has no bfloat16 matrix product."""
+    dtype = "float32" if config.model.compute_dtype == "bfloat16" else config.model.compute_dtype
+    model = config.model.model_copy(update={"compute_dtype": dtype})
+    return config.model_copy(update={"model": model, "parallel": ParallelConfig()})
+
+
+def _validation(
+    step: EmulatedStep, network: PanguAlpha, data: ValidationData, processes: Processes
+) -> Callable[[], float]:
+    evaluator = LossEvaluator(network, data, dp=1, rank=0)
+
+    def mean_loss() -> float:
+        set_parameters(network.trainable_params(), step.tensors())
+        return processes.of_main(evaluator.mean_loss)
+
+    return mean_loss

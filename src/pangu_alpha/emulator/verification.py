@@ -1,0 +1,76 @@
+"""Verifies many layouts, one after the other, and keeps what came out: the table and the picture of `pangu verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pangu_alpha.emulator.cases import Case
+from pangu_alpha.emulator.compiling import code_version
+from pangu_alpha.emulator.parity import Difference, Verdict, verify
+
+RESULTS = "verdicts.json"
+
+
+def verify_all(cases: Sequence[Case], folder: Path, num_jobs: int | None) -> Iterator[Verdict]:
+    """The verdict of each case, in order, as soon as it is known.
+
+    Verdicts are kept in `folder`, and a case that was found good by the same code is not executed again.
+    """
+    kept = _read(folder)
+    code = code_version()
+    for case in cases:
+        name = str(case)
+        verdict = kept.get(name, {}).get(code)
+        if verdict is None or not verdict.is_good:
+            verdict = verify(case, num_jobs)
+            kept[name] = {code: verdict}
+            _write(folder, kept)
+        yield verdict
+
+
+def draw(verdicts: Sequence[Verdict]) -> Figure:
+    """A row a layout, a column a comparison: the difference over its limit, on a logarithmic scale; red is above it."""
+    names = list(dict.fromkeys(item.what for verdict in verdicts for item in verdict.differences))
+    values = np.full((len(verdicts), len(names)), np.nan)
+    for row, verdict in enumerate(verdicts):
+        for item in verdict.differences:
+            share = item.value / item.limit if item.limit else item.value
+            values[row, names.index(item.what)] = np.log10(max(share, 1e-6)) if np.isfinite(share) else 6.0
+    figure = Figure(figsize=(2.5 + 0.9 * len(names), 1.6 + 0.22 * len(verdicts)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(values, cmap="RdYlGn_r", vmin=-6, vmax=6, aspect="auto")
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+    axes.set_yticks(range(len(verdicts)), [verdict.case for verdict in verdicts], fontsize=7)
+    for row, verdict in enumerate(verdicts):
+        if verdict.failure:
+            axes.text(0, row, "not executed", va="center", fontsize=7, color="red")
+    figure.colorbar(image, label="log₁₀(difference ÷ limit); above 0 is wrong")
+    axes.set_title("Every layout's programs, executed and compared with one device", fontsize=10)
+    return figure
+
+
+def _read(folder: Path) -> dict[str, dict[str, Verdict]]:
+    path = folder / RESULTS
+    if not path.exists():
+        return {}
+    kept: dict[str, dict[str, Verdict]] = {}
+    for name, versions in json.loads(path.read_text(encoding="utf-8")).items():
+        kept[name] = {
+            code: Verdict(item["case"], [Difference(**part) for part in item["differences"]], item["failure"])
+            for code, item in versions.items()
+        }
+    return kept
+
+
+def _write(folder: Path, kept: dict[str, dict[str, Verdict]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {name: {code: asdict(verdict) for code, verdict in versions.items()} for name, versions in kept.items()}
+    aside = folder / f".{RESULTS}.part"
+    aside.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+    aside.replace(folder / RESULTS)

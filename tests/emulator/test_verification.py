@@ -1,0 +1,50 @@
+"""Verdicts are kept, drawn, and found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pangu_alpha.emulator import verification
+from pangu_alpha.emulator.cases import Case, quick_cases
+from pangu_alpha.emulator.parity import Difference, Verdict
+from pangu_alpha.topology.drawing import save_figure
+
+
+def verdict_of(case: Case, value: float) -> Verdict:
+    return Verdict(str(case), [Difference("float64 loss", value, 1e-12, "step 0"), Difference("skipped", 0, 0)])
+
+
+def test_good_verdicts_are_not_made_again_and_bad_ones_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = quick_cases()[:3]
+    executed: list[str] = []
+
+    def verify(case: Case, num_jobs: int | None) -> Verdict:
+        executed.append(str(case))
+        return verdict_of(case, 1.0 if case is cases[1] else 1e-15)
+
+    monkeypatch.setattr(verification, "verify", verify)
+    first = list(verification.verify_all(cases, tmp_path, None))
+    assert [item.is_good for item in first] == [True, False, True]
+    assert list(verification.verify_all(cases, tmp_path, None)) == first
+    assert executed == [str(case) for case in (*cases, cases[1])]
+    monkeypatch.setattr(verification, "code_version", lambda: "other code")
+    list(verification.verify_all(cases, tmp_path, None))
+    assert len(executed) == 7
+
+
+def test_a_difference_that_is_not_a_number_is_wrong() -> None:
+    assert not Difference("float64 loss", float("nan"), 1e-12).is_good
+    assert not verdict_of(quick_cases()[0], 1e-11).is_good
+    assert not Verdict("dp2", failure="MindSpore does not compile rank 0").is_good
+
+
+def test_the_picture_shows_every_layout(tmp_path: Path) -> None:
+    verdicts = [verdict_of(case, value) for case, value in zip(quick_cases(), (1e-16, 1e-3, np.nan), strict=False)]
+    verdicts.append(Verdict("dp9", failure="no"))
+    picture = tmp_path / "verify.svg"
+    save_figure(verification.draw(verdicts), picture)
+    text = picture.read_text(encoding="utf-8")
+    assert all(verdict.case in text for verdict in verdicts) and "not executed" in text

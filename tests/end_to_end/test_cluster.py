@@ -1,0 +1,130 @@
+"""From an inventory to a job that was killed and went on: two servers of eight cards, simulated on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pangu_alpha.cluster.heartbeat import read_heartbeats
+
+if TYPE_CHECKING:
+    from tests.conftest import TinyProject
+
+ROOT = Path(__file__).parents[2]
+NUM_RANKS, NUM_STEPS, CHECKPOINT_EVERY, VICTIM = 16, 30, 5, 11
+DEVICE_IP = "192.168.{100 + device % 4}.{1 + server * 2 + device // 4}"
+JOB = (
+    "recipe.yaml", f"parallel.dp={NUM_RANKS}", f"train.batch_size={NUM_RANKS}", f"train.steps={NUM_STEPS}",
+    f"train.checkpoint_every={CHECKPOINT_EVERY}", "fuse_operators=false", "data.validation=[]",
+)  # fmt: skip
+
+
+@dataclass
+class Operator:
+    """Somebody at a terminal in the project's folder, whose `ssh` is the stand-in."""
+
+    project: TinyProject
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        environment = {
+            **self.project.environment(),
+            "PYTHON": sys.executable,
+            "PATH": f"{ROOT / 'tests' / 'stand_in'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        process = subprocess.Popen(
+            command,
+            cwd=self.project.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self.started.append(process)
+        return process
+
+    def pangu(self, *words: str) -> str:
+        """What `pangu` with `words` prints."""
+        process = self.start("pangu", *words)
+        stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stdout + stderr
+        return stdout
+
+
+@pytest.fixture
+def operator(tiny_project: TinyProject) -> Iterator[Operator]:
+    operator = Operator(tiny_project)
+    yield operator
+    for process in operator.started:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_checkpoint(operator: Operator, launcher: subprocess.Popen[str], run: Path) -> None:
+    """Wait until a checkpoint is there and the ranks train on."""
+    deadline = time.monotonic() + 240
+    while (
+        not list(run.glob("checkpoints/step_*/index.json"))
+        or len(operator.project.records(run.name)) <= CHECKPOINT_EVERY
+    ):
+        assert launcher.poll() is None, launcher.communicate()[1]
+        assert time.monotonic() < deadline, operator.pangu("status", run.name)
+        time.sleep(0.02)
+
+
+def test_sixteen_cards_from_an_inventory_to_a_restart(operator: Operator) -> None:
+    project, run = operator.project, operator.project.folder / "cluster"
+    (project.folder / "hosts").write_text("127.0.0.1 rack=left\n127.0.0.2 rack=left\n")
+    made = operator.pangu(
+        "ranktable", "make", "--from", "hosts", "--device-ip", DEVICE_IP, "--output", "table.json", "--config", *JOB
+    )
+    assert made == "table.json: 16 device(s) on 2 server(s), format 1.0\n"
+    checked = operator.pangu("ranktable", "check", "table.json", "--hosts", "hosts", "--config", *JOB)
+    assert checked.startswith("table.json: no problems")
+    examined = operator.pangu("doctor", *JOB, "output=cluster", "--rank-table", "table.json", "--hosts", "hosts")
+    assert "2 answered" in examined and "✗ 0" in examined
+
+    launch = ("bash", str(ROOT / "launch" / "train_rank_table.sh"))
+    launcher = operator.start(*launch, JOB[0], "table.json", *JOB[1:], "output=cluster", "--hosts", "hosts")
+    _wait_for_checkpoint(operator, launcher, run)
+    status = operator.pangu("status", "cluster")
+    assert "cluster: 16 ranks on" in status and "rank 0-15  16 ×  training  step" in status, status
+    os.kill(read_heartbeats(run)[VICTIM].pid, signal.SIGKILL)
+    _, stderr = launcher.communicate(timeout=30)
+    assert launcher.returncode == 1
+    assert f"host 127.0.0.2: rank {VICTIM} died (killed by SIGKILL)" in stderr
+    assert "`pangu diagnose cluster` says more" in stderr
+    assert "not well" in operator.pangu("status", "cluster")
+
+    diagnosis = operator.pangu("diagnose", "cluster")
+    assert diagnosis.startswith(f"rank {VICTIM} failed first") and "killed by SIGKILL, after step" in diagnosis
+    last_step = project.records("cluster")[-1]["step"]
+    assert CHECKPOINT_EVERY < last_step < NUM_STEPS, "killed too late to show anything"
+    *_, advice, command = diagnosis.splitlines()
+    assert advice == "go on from it with:"
+    again = operator.start("bash", "-c", command)
+    _, stderr = again.communicate(timeout=300)
+    assert again.returncode == 0, stderr
+    assert f"going on after step {last_step // CHECKPOINT_EVERY * CHECKPOINT_EVERY}" in stderr
+    assert "rank 0-15  16 ×  ended" in operator.pangu("status", "cluster")
+    assert "nothing has failed" in operator.pangu("diagnose", "cluster")
+    logs = {path.name for path in (run / "logs").glob("rank_*.log")}
+    assert logs == {path.name for path in (run / "logs" / "attempt_0").glob("rank_*.log")}
+    assert logs == {f"rank_{rank}.log" for rank in range(NUM_RANKS)}
+
+    operator.pangu("train", *JOB, "parallel.dp=1", "output=one_card")
+    expected, got = project.losses("one_card"), project.losses("cluster")
+    assert [step for step, _, _ in got] == list(range(1, NUM_STEPS + 1))
+    for (_, loss, norm), (_, got_loss, got_norm) in zip(expected, got, strict=True):
+        assert got_loss == pytest.approx(loss, abs=1e-5)
+        assert got_norm == pytest.approx(norm, rel=1e-4)

@@ -56,21 +56,19 @@ class Accumulated(nn.Cell):
         self.sums = parameters.clone(prefix="accu_grads", init="zeros")
         self.assign = ops.Assign()
         self.copy = ops.Mul()
+        self.map = ops.HyperMap()  # not a loop, see `SquaredNorm`
 
     def construct(self, sens: Tensor, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `Gradients`."""
         loss_sum, gradients = self.gradients(sens, *batch)
-        results: tuple[Tensor, ...] = ()
-        for i, gradient in enumerate(gradients):
-            total = self.sums[i]
-            if self.is_sharded:
-                result = self.copy(gradient, 1.0)
-            else:
-                result = self.copy(ops.depend(total, gradient), 1.0)
-            total = ops.depend(total, result)
-            # Not ops.ZerosLike: the compiler would make a constant of it, as large as all gradients.
-            results += (ops.depend(result, self.assign(total, mint.zeros_like(total))),)
-        return loss_sum, results
+        return loss_sum, self.map(self.take, gradients, self.sums)
+
+    def take(self, gradient: Tensor, total: Tensor) -> Tensor:
+        """Read one sum, then clear it."""
+        result = self.copy(gradient if self.is_sharded else ops.depend(total, gradient), 1.0)
+        total = ops.depend(total, result)
+        # Not ops.ZerosLike: the compiler would make a constant of it, as large as all gradients.
+        return ops.depend(result, self.assign(total, mint.zeros_like(total)))
 
 
 class RankStep(nn.Cell):

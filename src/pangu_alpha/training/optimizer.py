@@ -67,6 +67,7 @@ class AdamW(nn.Cell):
         self.select = ops.Select()
         self.zero, self.one = Tensor(0.0, ms.float32), Tensor(1.0, ms.float32)
         self.update = ops.AdamWeightDecay()
+        self.map = ops.HyperMap()  # not a loop, see `SquaredNorm`
         self.minimum = ops.Minimum()
         self.multiply = ops.Mul()
         self.cast = ops.Cast()
@@ -100,22 +101,28 @@ class AdamW(nn.Cell):
             learning_rate = self.select(finite, learning_rate, self.zero)
             beta1 = self.select(finite, self.beta1, self.one)
             beta2 = self.select(finite, self.beta2, self.one)
-        for i, gradient in enumerate(gradients):
-            scaled = self.multiply(self.cast(gradient, ms.float32), factor)
-            if self.may_overflow:
-                scaled = self.select(finite, scaled, self.zero)
-            norm = ops.depend(
-                norm,
-                self.update(
-                    self.parameters[i],
-                    self.first_moments[i],
-                    self.second_moments[i],
-                    learning_rate,
-                    beta1,
-                    beta2,
-                    eps,
-                    weight_decay if self.decayed[i] else 0.0,
-                    scaled,
-                ),
-            )
-        return norm
+        fixed = ops.partial(self.update_one, finite, factor, learning_rate, beta1, beta2, eps, weight_decay)
+        done = self.map(fixed, self.decayed, self.parameters, self.first_moments, self.second_moments, gradients)
+        return ops.depend(norm, done)
+
+    def update_one(
+        self,
+        finite: Tensor,
+        factor: Tensor,
+        learning_rate: Tensor,
+        beta1: Tensor,
+        beta2: Tensor,
+        eps: Tensor,
+        weight_decay: Tensor,
+        decayed: bool,
+        parameter: Tensor,
+        first_moment: Tensor,
+        second_moment: Tensor,
+        gradient: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Update one parameter and its moments in place."""
+        scaled = self.multiply(self.cast(gradient, ms.float32), factor)
+        if self.may_overflow:
+            scaled = self.select(finite, scaled, self.zero)
+        decay = weight_decay if decayed else 0.0
+        return self.update(parameter, first_moment, second_moment, learning_rate, beta1, beta2, eps, decay, scaled)

@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.callbacks.metrics_file import FILE_NAME, read_metrics
 from pangu_alpha.training.callbacks.validation import read_validations
@@ -35,9 +30,12 @@ class PlotLoss(Callback):
 
 def plot_run(output: Path) -> None:
     """Draw the training and validation loss and the learning rate of the run in `output` as loss.png."""
+    from matplotlib.figure import Figure  # only rank 0 draws, and should wait for it alone
+
     records = read_metrics(output / FILE_NAME)
     validations = read_validations(output)
-    figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(8, 6), height_ratios=(3, 1), layout="constrained")
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     steps = [record["step"] for record in records]
     upper.plot(steps, [record["loss"] for record in records], color="#7fa8d1", linewidth=0.8, label="training")
     upper.plot(
@@ -57,5 +55,4 @@ def plot_run(output: Path) -> None:
     lower.grid(alpha=0.3)
     aside = output / ".loss.png"
     figure.savefig(aside, dpi=120, format="png")
-    plt.close(figure)
     aside.replace(output / "loss.png")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorboard.summary import Writer
-
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.callbacks.validation import read_validations
 from pangu_alpha.training.metrics import StepMetrics
 
 if TYPE_CHECKING:
+    from tensorboard.summary import Writer
+
     from pangu_alpha.training.trainer import Trainer
 
 _SCALARS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "matmul_share", "loss_scale")
@@ -24,6 +24,8 @@ class WriteTensorBoard(Callback):
     def on_start(self, trainer: Trainer) -> None:
         """Open a new event file beside those of earlier starts."""
         if trainer.is_main:
+            from tensorboard.summary import Writer  # the other ranks should not wait for it
+
             self._writer = Writer(str(trainer.config.output / "tensorboard"))
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:

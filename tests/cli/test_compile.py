@@ -32,7 +32,7 @@ def test_one_rank_a_stage_is_compiled_and_saved(
     for rank in (0, 4):
         folder = tmp_path / "programs" / f"rank_{rank}"
         assert (folder / "program.mindir").stat().st_size > 10_000
-        assert "control.sens" in json.dumps(json.loads((folder / "layout.json").read_text()))
+        assert "adam_m." in json.dumps(json.loads((folder / "layout.json").read_text()))
 
 
 def test_a_program_that_does_not_fit_is_an_error(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from pangu_alpha.cluster.diagnosis import Weight, describe, diagnose
 from pangu_alpha.cluster.environment import Card, Scheduler, scheduler_environment, worker_environment
 from pangu_alpha.cluster.heartbeat import last_step, read_heartbeats
 from pangu_alpha.cluster.job import KILL, Job, Task, start
+from pangu_alpha.cluster.launch import SCHEDULER
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.cluster.status import describe as describe_status
 from pangu_alpha.cluster.status import read_status
@@ -25,8 +26,6 @@ from pangu_alpha.errors import TrainingError
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
-
-SCHEDULE = "import mindspore; from mindspore.communication import init; mindspore.set_device('CPU'); init('mccl')"
 
 
 class FailingJob:
@@ -53,7 +52,7 @@ class FailingJob:
         tasks = []
         if num_ranks > 1:
             environment = scheduler_environment(num_ranks, scheduler)
-            tasks.append(Task("scheduler", (sys.executable, "-c", SCHEDULE), environment))
+            tasks.append(Task("scheduler", (sys.executable, "-c", SCHEDULER), environment))
         for rank, folder in enumerate(self.folders):
             words = ["env", "-C", str(folder), *self.before[rank], *self._words, *self.after[rank]]
             alone = {"RANK_ID": "0", "RANK_SIZE": "1"}

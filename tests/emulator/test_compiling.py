@@ -51,7 +51,8 @@ def test_every_stage_compiles_with_the_implied_collectives(reports: list[RankRep
 
 def test_a_report_holds_what_was_measured(reports: list[RankReport]) -> None:
     for report in reports:
-        assert 1.0 < report.measured.seconds and 0.3 < report.measured.host_memory / 2**30 < 3.0
+        assert report.measured.seconds > 1.0
+        assert 0.3 < report.measured.host_memory / 2**30 < 3.0
         # More than what is kept from step to step, and less than all gradients and activations on top of it.
         assert report.measured.device_memory is not None
         assert report.state_bytes < report.measured.device_memory < 20 * report.state_bytes
@@ -68,7 +69,7 @@ def test_slices_cover_each_parameter(reports: list[RankReport]) -> None:
 
 def test_a_stage_that_forgets_a_tensor_is_found(reports: list[RankReport]) -> None:
     with pytest.raises(CompileError, match=r"no stage holds layers\.0\."):
-        check_held(tiny(), [reports[1], reports[1]][:1] + [_without_layer(reports[0])])
+        check_held(tiny(), [reports[1], _without_layer(reports[0])])
 
 
 def _without_layer(report: RankReport) -> RankReport:
@@ -124,7 +125,7 @@ def test_a_wrong_row_of_the_table_is_named_by_its_operator(damaged_table: Callab
 def test_a_refused_program_comes_with_the_compilers_words(damaged_table: Callable[[str], None]) -> None:
     damaged_table("rows['layer.feed_forward.gelu.gelu'] = table.Row((('dp', 'mp', None),))")
     with pytest.raises(
-        CompileError, match=r"(?s)MindSpore does not compile rank 0:.*(strategy|Strategy).*\.log"
+        CompileError, match=r"(?s)MindSpore does not compile rank 0:.*GeLU.*strategy len: 3.*\.log"
     ) as error:
         compile_ranks(tiny("parallel.pp=1", "parallel.optimizer_sharding=false"), [0])
     log = Path(str(error.value).rpartition(" ")[2])
@@ -173,7 +174,7 @@ class Worker:
             "device_memory": None,
         }
         (self.folder / "measured.json").write_text(json.dumps(measured))
-        (self.folder / "code.txt").write_text(compiling._code_version())
+        (self.folder / "code.txt").write_text(compiling.code_version())
 
     def stop(self) -> None:
         self.workshop.stopped.append(self.rank)

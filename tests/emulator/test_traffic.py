@@ -106,3 +106,16 @@ def test_a_graph_called_for_each_micro_batch_counts_each_time() -> None:
     found = {item.scope: item.count for item in collectives(program, MESH, rank=5)}
     assert found == {"Default/f_sum-op0": 2, "Default/b_sum-op0": 2, "Default/b_twice-op0": 2}
     assert num_nodes(program) == 6 + 3 + 2 + 1
+
+
+def test_a_gathered_weight_is_told_from_gathered_rows() -> None:
+    scope = f"{LAYER}/AllGather-op0"
+    nodes = (
+        node("half", "Cast", ("main:weight",)),
+        Node("AllGather", scope, ("half",), "whole", {"group": "g", "group_rank_ids": (5, 7)}, ROWS),
+        Node("AllGather", scope, ("x",), "rows", {"group": "g"}, ROWS),
+    )
+    main = Graph("main", ("main:weight", "x"), (ROWS, ROWS), ("rows",), nodes)
+    names = {"main:weight": "layers.3.attention.query.weight"}
+    found = collectives(Program(Path(), main, {"main": main}, {}, {}, {}, names), MESH, rank=5)
+    assert [item.part for item in found] == ["parameters", "forward"]

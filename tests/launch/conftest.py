@@ -37,7 +37,6 @@ class SimulatedCluster:
     """A folder that all servers see, with recipe, rank table and hosts file."""
 
     folder: Path
-    num_cards: int = 16
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def behave(self, text: str) -> None:
@@ -93,23 +92,15 @@ class SimulatedCluster:
         return [rank for rank, path in seen if Path(f"/proc/{json.loads(path.read_text())['process']}").exists()]
 
 
-def table_of_cards(path: Path, addresses: Sequence[str], num_cards: int) -> None:
-    """A rank table of servers with these addresses."""
-    servers = [
-        Server(
-            address,
-            tuple(Device(i, 0, f"192.{100 + i % 4}.{n // 64}.{1 + n % 64 * 2 + i // 4}") for i in range(num_cards)),
-        )
-        for n, address in enumerate(addresses)
-    ]
-    write_rank_table(numbered("1.0", servers), path)
-
-
 @pytest.fixture
 def simulated_cluster(tmp_path: Path) -> Iterator[SimulatedCluster]:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     (tmp_path / "hosts").write_text("127.0.0.1\n127.0.0.2\n")
-    table_of_cards(tmp_path / "table.json", ["127.0.0.1", "127.0.0.2"], 8)
+    servers = [
+        Server(address, tuple(Device(i, 0, f"192.168.{100 + i % 4}.{1 + n * 2 + i // 4}") for i in range(8)))
+        for n, address in enumerate(("127.0.0.1", "127.0.0.2"))
+    ]
+    write_rank_table(numbered("1.0", servers), tmp_path / "table.json")
     cluster = SimulatedCluster(tmp_path)
     cluster.behave("seconds=0")
     yield cluster

@@ -53,15 +53,15 @@ def uses() -> dict[str, list[Use]]:
     from mindspore import Tensor
 
     from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, loss, operators
+    from pangu_alpha.training.device import set_device
 
     model = "{num_layers: 3, hidden_size: 32, num_heads: 4, vocab_size: 50, seq_length: 16, dropout: 0.1}"
     config = load_config("tiny_cpu", [f"model={model}", "model.final_norm=before_query_layer"]).model
-    mode = ms.get_context("mode")
+    set_device("cpu")
     recorded: dict[str, list[Use]] = {}
     with pytest.MonkeyPatch.context() as patch:
         for module in (operators, loss):
             patch.setattr(module, "on_cpu", lambda: False)
-        ms.set_context(mode=ms.PYNATIVE_MODE)
         cell = PanguAlphaLoss(PanguAlpha(config, num_table_rows=52)).set_train()
         for place, part in cell.cells_and_names():
             for name, primitive in vars(part)["_primitives"].items():
@@ -69,8 +69,11 @@ def uses() -> dict[str, list[Use]]:
                     row = row_name(f"{place}.{name}" if place else name)
                     vars(part)[name] = Recorder(primitive, recorded.setdefault(row, []))
         ids = Tensor(np.arange(4 * 16).reshape(4, 16) % 16, ms.int32)
-        cell(ids, ids, ids, ids, Tensor(np.ones((4, 16)), ms.float32), Tensor(np.arange(4), ms.int32))
-        ms.set_context(mode=mode)
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+        try:
+            cell(ids, ids, ids, ids, Tensor(np.ones((4, 16)), ms.float32), Tensor(np.arange(4), ms.int32))
+        finally:
+            ms.set_context(mode=ms.GRAPH_MODE)
     return recorded
 
 

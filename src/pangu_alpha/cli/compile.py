@@ -93,11 +93,11 @@ def describe(config: RunConfig, reports: Sequence[RankReport], device_memory: fl
         f"{f'peak of {device_memory:g} GiB':>15}",
     ]
     for report in reports:
-        peak = (report.measured.device_memory or 0) / 2**30
+        measured = report.measured
         lines.append(
-            f"{report.rank:>6} {report.stage:>5} {report.measured.seconds:>8.1f} "
-            f"{report.measured.host_memory / 2**30:>5.2f} GiB {report.num_nodes:>7,} {si(report.num_parameters):>10} "
-            f"{report.state_bytes / 2**30:>5.2f} GiB {peak:>11.2f} GiB {'✗' if report.problems else '✓'}"
+            f"{report.rank:>6} {report.stage:>5} {measured.seconds:>8.1f} {_size(measured.host_memory):>9} "
+            f"{report.num_nodes:>7,} {si(report.num_parameters):>10} {_size(report.state_bytes):>9} "
+            f"{_size(measured.device_memory or 0):>15} {'✗' if report.problems else '✓'}"
         )
     same: dict[tuple[TrafficRow, ...], list[int]] = {}
     for report in reports:
@@ -118,3 +118,7 @@ def describe(config: RunConfig, reports: Sequence[RankReport], device_memory: fl
             "the slices of each parameter and moment cover it, each as often as the others",
         ]
     return lines
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**28 else f"{num_bytes / 2**20:.1f} MiB"

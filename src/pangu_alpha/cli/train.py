@@ -109,8 +109,7 @@ def _train(config: RunConfig, verbose: bool, report: Report, processes: Processe
     trainer = Trainer(config, training_data, backend, default_callbacks(), report)
     _resume(trainer)
     if trainer.is_main:
-        where = f"{config.parallel.num_devices} {config.device} process(es)"
-        _introduce(config, trainer.progress.step, where if processes is None else str(processes))
+        _introduce(config, trainer.progress.step, processes)
     trainer.run()
     if trainer.stop_signal is not None:
         if trainer.is_main:
@@ -151,11 +150,15 @@ def _resume(trainer: Trainer) -> None:
         trainer.restore(checkpoint)
 
 
-def _introduce(config: RunConfig, step: int, where: str) -> None:
+def _introduce(config: RunConfig, step: int, processes: Processes | None) -> None:
     tokens = tokens_per_step(config)
+    where = processes or f"{config.parallel.num_devices} {config.device} process(es)"
     say(
         f"{num_parameters(config.model):,} parameters, {tokens:,} tokens a step "
         f"({config.train.batch_size} samples × {config.model.seq_length}), {config.train.steps:,} steps = "
         f"{tokens * config.train.steps:,} tokens, {where}"
     )
-    say(f"going on after step {step}" if step else "compiling; the first step takes a while")
+    if step:
+        say(f"going on after step {step}")
+    elif processes is None:
+        say("compiling; the first step takes a while")

@@ -37,7 +37,8 @@ from pangu_alpha.errors import ClusterError, PanguError, TrainingError
 PORT = 8118
 """Of MindSpore's scheduler, as for `msrun`, when each server is started by hand and a free one cannot be agreed on."""
 TRAIN = (sys.executable, "-m", "pangu_alpha.cli.main", "train")
-_SCHEDULER = "import mindspore; from mindspore.communication import init; mindspore.set_device('CPU'); init('mccl')"
+SCHEDULER = "import mindspore; from mindspore.communication import init; mindspore.set_device('CPU'); init('mccl')"
+"""What the scheduler process runs."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Plan:
         ]
         if scheduler is not None and server is first:
             environment = scheduler_environment(num_ranks, scheduler)
-            tasks.insert(0, Task("scheduler", (sys.executable, "-c", _SCHEDULER), environment))
+            tasks.insert(0, Task("scheduler", (sys.executable, "-c", SCHEDULER), environment))
         return tuple(tasks)
 
     def shown(self, server: Server) -> Path | None:

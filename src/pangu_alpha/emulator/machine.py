@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -102,10 +103,18 @@ class Machine:
         return self._join({rank: dict(program.gradients) for rank, program in self._ranks.items()})
 
     def plant_overflow(self) -> int:
-        """Put an infinity into one sum of gradients of the last rank alone, and return that rank."""
+        """Put an infinity into one sum of gradients of the last rank alone, and return that rank.
+
+        It is the sum of which the rank holds the smallest part, so that not all ranks of its stage add it up.
+        """
         rank, program = max(self._ranks.items())
-        accumulators = [name for name in program.parameters if name.startswith(ACCUMULATORS)]
-        reference = program.parameters[accumulators[-1]]
+
+        def share(name: str) -> float:
+            part = self._parts[rank][name]
+            return math.prod(part.shape) / math.prod(part.full_shape)
+
+        name = min((name for name in program.parameters if name.startswith(ACCUMULATORS)), key=share)
+        reference = program.parameters[name]
         reference.write(np.full(reference.kind.shape, np.inf))
         return rank
 

@@ -64,8 +64,9 @@ def collectives(program: Program, mesh: Mesh, rank: int) -> list[Collective]:
     """Every collective that `rank`'s program executes, in no particular order."""
     groups = program.groups()
     counts = _executions(program)
+    producers = {node.output: node for node in program.nodes()}
     return [
-        _collective(node, counts[node.output], groups, program, mesh, rank)
+        _collective(node, counts[node.output], groups, producers, program, mesh, rank)
         for node in program.nodes()
         if node.primitive in KINDS and counts[node.output]
     ]
@@ -77,7 +78,13 @@ def num_nodes(program: Program) -> int:
 
 
 def _collective(
-    node: Node, count: int, groups: Mapping[str, tuple[int, ...]], program: Program, mesh: Mesh, rank: int
+    node: Node,
+    count: int,
+    groups: Mapping[str, tuple[int, ...]],
+    producers: Mapping[str, Node],
+    program: Program,
+    mesh: Mesh,
+    rank: int,
 ) -> Collective:
     members = group_members(node.attributes) or groups.get(node.attributes["group"], ())
     if not members and node.attributes["group"].endswith("world_group"):
@@ -92,7 +99,9 @@ def _collective(
     if node.primitive == "ReduceScatter":
         num_bytes *= len(members)
     place = _place(node.scope)
-    return Collective(node.primitive, _part(node, program, place), axes, members, place, num_bytes, count, node.scope)
+    return Collective(
+        node.primitive, _part(node, producers, program, place, axes), axes, members, place, num_bytes, count, node.scope
+    )
 
 
 def axes_of(members: tuple[int, ...], mesh: Mesh, rank: int) -> tuple[Axis, ...] | None:
@@ -112,18 +121,28 @@ def ranks_along(axes: tuple[Axis, ...], mesh: Mesh, rank: int) -> tuple[int, ...
     return tuple(int(member) for member in block.reshape(-1))
 
 
-def _part(node: Node, program: Program, place: str) -> Part:
+def _part(
+    node: Node, producers: Mapping[str, Node], program: Program, place: str, axes: tuple[Axis, ...] | None
+) -> Part:
     if node.primitive in ("Send", "Receive"):
         return "pipeline"
-    if re.search(r"Grad__(Mirror|Mi\w+StepAllGather|Mi\w+StepMirror)", node.scope):
-        return "gradients"
     if "micro_inputs" in node.scope:
         return "inputs"
-    if node.primitive == "AllGather" and not place and not node.scope.startswith("Gradients"):
+    # Optimizer sharding works over dp. Without micro-batches its nodes stand beside the operator that uses the weight.
+    if re.search(r"Grad__(Mirror|Mi\w+Step)", node.scope) or (node.primitive == "ReduceScatter" and axes == ("dp",)):
+        return "gradients"
+    if node.primitive == "AllGather" and (not place or _is_parameter(node.inputs[0], producers, program)):
         return "parameters"
     if node.scope.startswith("Gradients"):
         return "backward"
     return "forward" if place else "update"
+
+
+def _is_parameter(name: str, producers: Mapping[str, Node], program: Program) -> bool:
+    """Whether a value is a parameter, as it is or converted."""
+    while name in producers and producers[name].primitive in ("Cast", "Load", "Depend"):
+        name = producers[name].inputs[0]
+    return name in program.parameter_names
 
 
 def _place(scope: str) -> str:

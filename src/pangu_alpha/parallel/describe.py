@@ -20,8 +20,9 @@ Made from `parallel/table.py` by `python -m pangu_alpha.parallel.describe > docs
 
 Each section is a place in the network, in the order of the computation; `layer` is every layer, the query layer too.
 A row is a primitive. Each `[...]` is one of its inputs, one entry a dim: the axis of the mesh that cuts it, `dp×mp` for
-both, `–` for a dim that stays whole; `scalar` has no dims. On `dp` 2 and `mp` 4, `[dp, –] [–, mp]` is MindSpore's
-strategy `((2, 1), (1, 4))`. `→ [...]` is how the result is cut once its partial sums are added up. `=` is as on the left.
+both, `–` for a dim that stays whole; `scalar` has no dims. On `dp` 2 and `mp` 4, `[dp, –]` `[–, mp]` is MindSpore's
+strategy `((2, 1), (1, 4))`. `→ [...]` is how the result is cut once its partial sums are added up. `=` is as on the
+left.
 """
 _SECTION = re.compile(r"layer\.\w+(?=\.)(\.\w*dropout)?|\w+(\.dropout)?")
 """First match of a row's name: the Cell that a reader knows it by."""
@@ -37,12 +38,18 @@ def sharding_page() -> str:
         left, right = _draw_row(row), _draw_row(by_rows[name])
         line = _line(f"`{name[match.end() + 1 :]}`", left, "=" if left == right else right)
         sections[match.group()].append(line)
-    places: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for place, rows in sections.items():
-        places[tuple(rows)].append(place)
+        alike[tuple(rows)].append(place)
     lines = [_HEAD]
-    for rows, found in places.items():
-        lines += [f"## {', '.join(found)}", "", *_header("primitive", "operator-level", "sequence parallel"), *rows, ""]
+    for shared, places in alike.items():
+        lines += [
+            f"## {', '.join(places)}",
+            "",
+            *_header("primitive", "operator-level", "sequence parallel"),
+            *shared,
+            "",
+        ]
     lines += ["## Parameters", "", *_header("parameter", "operator-level", "with optimizer sharding, if `dp` divides")]
     for name, dims in PARAMETERS.items():
         sharded = "=" if is_kept_whole(name) else _draw((_also_dp(dims[0]), *dims[1:]))

@@ -35,8 +35,9 @@ class SaveCheckpoints(Callback):
             say(f"checkpoint of step {trainer.progress.step} in {checkpoint_root(trainer.config)}")
 
     def _save(self, trainer: Trainer) -> None:
-        if trainer.is_main:
-            root = checkpoint_root(trainer.config)
-            with trainer.phase("saving"):
-                save_checkpoint(root, trainer.progress.step, trainer.tensors(), trainer.state())
+        with trainer.phase("saving"):
+            tensors = trainer.tensors()
+            if trainer.is_main:
+                root = checkpoint_root(trainer.config)
+                save_checkpoint(root, trainer.progress.step, tensors, trainer.state())
                 prune_checkpoints(root, trainer.config.train.keep_checkpoints)

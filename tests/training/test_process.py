@@ -1,0 +1,64 @@
+"""The step of one process: which rows it takes, and weights and moments that move to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.data import Batch
+from pangu_alpha.errors import ConfigError
+from pangu_alpha.model import build_network
+from pangu_alpha.training import process
+from pangu_alpha.training.optimizer import update_scalars
+from pangu_alpha.training.process import ProcessStep, process_backend
+
+Config = Callable[..., RunConfig]
+Sample = Callable[..., Batch]
+
+
+def test_another_process_goes_on_with_the_tensors_of_the_first(make_config: Config, sample_batch: Sample) -> None:
+    config = make_config()
+    first, second = (ProcessStep(build_network(config.model, seed), config, rank=0) for seed in (1, 2))
+    batches = [sample_batch(seed=seed) for seed in range(3)]
+
+    def run(step: ProcessStep, number: int) -> float:
+        scalars = update_scalars(config.optimizer, 1e-2, number)
+        return step(batches[number], int(batches[number].loss_mask.sum()), scalars, 1.0).loss
+
+    for number in range(2):
+        run(first, number)
+    tensors = first.tensors()
+    second.load(tensors)
+    assert run(second, 2) == run(first, 2)
+    assert all(np.array_equal(value, second.tensors()[name]) for name, value in first.tensors().items())
+    assert any(np.any(value) for name, value in tensors.items() if name.startswith("adam_v."))
+
+
+def test_ranks_share_the_rows_of_every_micro_batch(
+    make_config: Config, sample_batch: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+
+    class Recorder:
+        def __init__(self, *_: object) -> None:
+            self.optimizer = SimpleNamespace(first_moments=[], second_moments=[])
+
+        def __call__(self, micro_batches: list[Batch], *_: object) -> None:
+            seen.append([int(key) for part in micro_batches for key in part.sample_keys])
+
+    monkeypatch.setattr(process, "TrainStep", Recorder)
+    config = make_config("train.num_micro_batches=2", "parallel.dp=2")
+    network = build_network(config.model, seed=1)
+    keys = sample_batch().sample_keys.tolist()
+    for rank in range(2):
+        ProcessStep(network, config, rank)(sample_batch(), 1, update_scalars(config.optimizer, 1e-2, 0), 1.0)
+    assert seen == [keys[0:2] + keys[4:6], keys[2:4] + keys[6:8]]
+
+
+def test_operator_parallelism_is_refused(make_config: Config) -> None:
+    with pytest.raises(ConfigError, match="--backend emulator"):
+        process_backend(make_config("parallel.mp=2"), None, rank=0)

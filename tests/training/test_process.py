@@ -14,7 +14,7 @@ from pangu_alpha.errors import ConfigError
 from pangu_alpha.model import build_network
 from pangu_alpha.training import process
 from pangu_alpha.training.optimizer import update_scalars
-from pangu_alpha.training.process import ProcessStep, process_backend
+from pangu_alpha.training.process import ProcessStep, check_mesh
 
 Config = Callable[..., RunConfig]
 Sample = Callable[..., Batch]
@@ -59,6 +59,8 @@ def test_ranks_share_the_rows_of_every_micro_batch(
     assert seen == [keys[0:2] + keys[4:6], keys[2:4] + keys[6:8]]
 
 
-def test_operator_parallelism_is_refused(make_config: Config) -> None:
+@pytest.mark.parametrize("axis", ["mp", "pp"])
+def test_only_data_parallelism_is_done_here(make_config: Config, axis: str) -> None:
+    check_mesh(make_config("parallel.dp=2").parallel)
     with pytest.raises(ConfigError, match="--backend emulator"):
-        process_backend(make_config("parallel.mp=2"), None, rank=0)
+        check_mesh(make_config(f"parallel.{axis}=2").parallel)

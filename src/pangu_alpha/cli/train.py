@@ -119,13 +119,13 @@ def _train(config: RunConfig, verbose: bool, report: Report, processes: Processe
 
 def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Report) -> Backend:
     from pangu_alpha.training.device import join_workers, set_device
+    from pangu_alpha.training.process import check_mesh, process_backend
 
+    check_mesh(config.parallel)
     set_device(config.device, config.fuse_operators)
     report("joining")
     rank = join_workers(config.device, config.parallel.num_devices)
     report("starting")
-    from pangu_alpha.training.process import process_backend
-
     return process_backend(config, validation_data, rank)
 
 

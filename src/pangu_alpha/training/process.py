@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Parameter, Tensor
 from numpy.typing import NDArray
 
-from pangu_alpha.config import RunConfig
+from pangu_alpha.config import ParallelConfig, RunConfig
 from pangu_alpha.data import Batch, ValidationData
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.model import PanguAlpha, build_network
@@ -52,32 +52,36 @@ class ProcessStep:
             yield batch.rows(first, first + rows)
 
 
-def process_backend(config: RunConfig, validation_data: ValidationData | None, rank: int) -> Backend:
-    """The backend of this process. The device is set and the workers are joined already.
-
-    Args:
-        rank: this process's number among the data-parallel ones.
+def check_mesh(parallel: ParallelConfig) -> None:
+    """Refuse what the processes of this backend cannot share.
 
     Raises:
-        ConfigError: an axis of the mesh that MindSpore cannot do here.
+        ConfigError: an axis other than dp.
     """
-    parallel = config.parallel
     if parallel.mp > 1 or parallel.pp > 1:
         raise ConfigError(
             f"parallel.mp={parallel.mp} and parallel.pp={parallel.pp}: the backend mindspore trains with data "
             "parallelism only. Set parallel.mp=1 parallel.pp=1 and parallel.dp to the number of processes, or use "
             "--backend emulator"
         )
+
+
+def process_backend(config: RunConfig, validation_data: ValidationData | None, rank: int) -> Backend:
+    """The backend of this process. The device is set and the workers are joined already.
+
+    Args:
+        rank: this process's number among the data-parallel ones.
+    """
     network = build_network(config.model, config.train.seed)
     return Backend(
         step=ProcessStep(network, config, rank),
-        workers=Agreement(parallel.dp),
+        workers=Agreement(config.parallel.dp),
         is_main=rank == 0,
         mean_loss=None
         if validation_data is None
-        else LossEvaluator(network, validation_data, parallel.dp, rank).mean_loss,
+        else LossEvaluator(network, validation_data, config.parallel.dp, rank).mean_loss,
         # Over a second of work, for a number that only rank 0 writes down.
-        matmul_flops=math.nan if rank else matmul_rate(config.device, compute_dtype(config.model)) * parallel.dp,
+        matmul_flops=math.nan if rank else matmul_rate(config.device, compute_dtype(config.model)) * config.parallel.dp,
     )
 
 

@@ -11,6 +11,7 @@ from pangu_alpha.config import RunConfig, build_config
 from pangu_alpha.data import Batch
 from pangu_alpha.data.batch import make_batch
 from pangu_alpha.emulator.step import EmulatedStep, emulated_step
+from pangu_alpha.errors import EmulatorError
 from pangu_alpha.model import build_network
 from pangu_alpha.training.backend import Step
 from pangu_alpha.training.device import set_device
@@ -78,7 +79,7 @@ def test_tensors_are_whole_and_those_that_were_loaded(emulated: EmulatedStep, on
 
 
 def test_steps_are_those_of_one_process(emulated: EmulatedStep, one_process: ProcessStep) -> None:
-    start = one_process.tensors()
+    start = emulated.tensors()
     batches = [batch(seed) for seed in range(3)]
     ours, theirs = train(emulated, batches), train(one_process, batches)
     for own, other in zip(ours, theirs, strict=True):
@@ -109,5 +110,5 @@ def test_only_padding_has_no_loss(emulated: EmulatedStep) -> None:
 def test_ranks_that_disagree_are_reported(emulated: EmulatedStep, monkeypatch: pytest.MonkeyPatch) -> None:
     step = emulated.machine.step
     monkeypatch.setattr(emulated.machine, "step", lambda *inputs: {**step(*inputs), 3: (np.array([1.0, 2.0]),)})
-    with pytest.raises(Exception, match="ranks 0 and 3 do not agree"):
+    with pytest.raises(EmulatorError, match="ranks 0 and 3 do not agree"):
         train(emulated, [batch(0)])

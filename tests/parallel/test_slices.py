@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ParallelConfig, load_config
 from pangu_alpha.parallel.memory import parameter_shapes
-from pangu_alpha.parallel.slices import is_kept_whole, norm_shares, num_slices, num_table_rows, row_name
+from pangu_alpha.parallel.slices import WORD_TABLE, is_kept_whole, norm_shares, num_slices, num_table_rows, row_name
 from pangu_alpha.parallel.table import PARAMETERS, sizes
 from pangu_alpha.topology.mesh import Mesh
 
@@ -46,10 +46,18 @@ def test_all_ranks_shares_count_each_gradient_once(dp: int, mp: int, sharded: bo
     parallel = ParallelConfig(dp=dp, mp=mp, optimizer_sharding=sharded)
     shapes = shapes_of(parallel)
     generator = np.random.default_rng(0)
-    for (name, shape), share in zip(shapes.items(), norm_shares(shapes, parallel), strict=True):
+    for (name, shape), share in zip(shapes.items(), norm_shares(shapes, parallel, stage=0), strict=True):
         whole = generator.standard_normal(shape)
         total = sum(share * float(np.sum(piece**2)) for piece in held_slices(whole, name, parallel))
         assert total == pytest.approx(float(np.sum(whole**2)), rel=1e-12), name
+
+
+def test_the_last_stages_copy_of_the_word_table_does_not_count() -> None:
+    parallel = ParallelConfig(dp=2, mp=2, pp=2)
+    shapes = shapes_of(parallel)
+    first, last = (dict(zip(shapes, norm_shares(shapes, parallel, stage), strict=True)) for stage in (0, 1))
+    assert {name for name in shapes if first[name] != last[name]} == {WORD_TABLE}
+    assert (first[WORD_TABLE], last[WORD_TABLE]) == (0.5, 0.0)
 
 
 @pytest.mark.parametrize(("dp", "mp", "sharded"), MESHES)

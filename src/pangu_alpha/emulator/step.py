@@ -14,13 +14,12 @@ from pangu_alpha.emulator.dtypes import Precision
 from pangu_alpha.emulator.machine import ACCUMULATORS, Machine
 from pangu_alpha.emulator.program import Array, read_program
 from pangu_alpha.errors import EmulatorError
-from pangu_alpha.parallel.slices import num_table_rows
+from pangu_alpha.parallel.slices import WORD_TABLE, num_table_rows
 from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
 
 CONTROL = "control."
 """Prefix of the scalars of a step, see `RankStep`."""
-_WORD_TABLE = "embedding.word.table"
 
 
 class EmulatedStep:
@@ -79,12 +78,12 @@ class EmulatedStep:
         return {name: self._stripped(name, tensor) for name, tensor in self.machine.gradients().items()}
 
     def _padded(self, name: str, tensor: NDArray[np.floating]) -> NDArray[np.floating]:
-        if not name.endswith(_WORD_TABLE):
+        if not name.endswith(WORD_TABLE):
             return tensor
         return np.pad(tensor, ((0, self._num_padding), (0, 0)))
 
     def _stripped(self, name: str, tensor: Array) -> Array:
-        return tensor[: self._vocab_size] if name.endswith(_WORD_TABLE) else tensor
+        return tensor[: self._vocab_size] if name.endswith(WORD_TABLE) else tensor
 
 
 def emulated_step(config: RunConfig, precision: Precision = "native", num_jobs: int | None = None) -> EmulatedStep:

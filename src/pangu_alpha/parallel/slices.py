@@ -11,6 +11,10 @@ from pangu_alpha.parallel.table import PARAMETERS, sizes
 from pangu_alpha.topology.mesh import Mesh
 
 
+WORD_TABLE = "embedding.word.table"
+"""The one parameter that two stages hold: it is also the output head."""
+
+
 def row_name(place: str) -> str:
     """The table's name for a place in the network: `network.layers.3.mask.both` → `layer.mask.both`."""
     return re.sub(r"^(layers\.\d+|query_layer)\.", "layer.", place.removeprefix("network."))
@@ -36,10 +40,14 @@ def num_slices(name: str, shape: Sequence[int], parallel: ParallelConfig) -> int
     return math.prod(cuts) * (parallel.dp if is_sharded else 1)
 
 
-def norm_shares(shapes: Mapping[str, Sequence[int]], parallel: ParallelConfig) -> list[float]:
-    """For each parameter, 1 ÷ the number of ranks of its stage that hold the same slice of it.
+def norm_shares(shapes: Mapping[str, Sequence[int]], parallel: ParallelConfig, stage: int) -> list[float]:
+    """For each parameter, what its gradient on a rank of `stage` counts in the global norm.
 
-    The copy of the word table on the last stage needs no share of its own: its gradient is sent to the first stage.
+    1 ÷ the number of ranks of the stage that hold the same slice. The word table counts on the first stage only: the
+    last one sends it the gradient of its copy.
     """
     num_ranks = parallel.dp * parallel.mp
-    return [num_slices(name, shape, parallel) / num_ranks for name, shape in shapes.items()]
+    return [
+        0.0 if stage > 0 and name == WORD_TABLE else num_slices(name, shape, parallel) / num_ranks
+        for name, shape in shapes.items()
+    ]

@@ -169,11 +169,8 @@ PARAMETERS: Mapping[str, Dims] = {
     "embedding.word.table": ("mp", None),
     "embedding.position.table": (None, None),
     "layer.top_query.table": (None, None),
-    **{
-        f"layer.attention.{name}.{part}": dims
-        for name in ("query", "key", "value")
-        for part, dims in (("weight", (None, "mp")), ("bias", ("mp",)))
-    },
+    **{f"layer.attention.{name}.weight": (None, "mp") for name in ("query", "key", "value")},
+    **{f"layer.attention.{name}.bias": ("mp",) for name in ("query", "key", "value")},
     "layer.attention.output.weight": ("mp", None),
     "layer.attention.output.bias": (None,),
     "layer.feed_forward.expand.weight": (None, "mp"),

@@ -29,7 +29,7 @@ class Step(Protocol):
         ...
 
     def tensors(self) -> dict[str, NDArray[np.floating]]:
-        """Weights and moments by name, whole, whatever the topology. All ranks must ask."""
+        """Weights and moments by name, whole, whatever the topology; good until the next step. All ranks must ask."""
         ...
 
     def load(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:

@@ -11,6 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 from mindspore.common.lazy_inline import lazy_inline
+from mindspore.communication import get_rank
 from mindspore.nn.utils import no_init_parameters
 from mindspore.parallel.auto_parallel import AutoParallel
 from mindspore.parallel.nn import GradAccumulation, Pipeline
@@ -111,7 +112,8 @@ def rank_program(config: RunConfig) -> nn.Cell:
         optimizer = AdamW(parameters, config.optimizer, may_overflow=config.model.compute_dtype == "float16")
         gradients = _gradients(loss, optimizer.parameters, mesh, num_parts, config.parallel.optimizer_sharding)
         if mesh.num_ranks > 1:
-            shares = norm_shares({item.name: tuple(item.shape) for item in parameters}, config.parallel)
+            stage = mesh.place(get_rank()).stage
+            shares = norm_shares({item.name: tuple(item.shape) for item in parameters}, config.parallel, stage)
             update = Update(optimizer, shares, loss_share=1.0 / mesh.num_stage_ranks)
         else:
             update = Update(optimizer)

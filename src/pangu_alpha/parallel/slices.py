@@ -10,7 +10,6 @@ from pangu_alpha.config import ParallelConfig
 from pangu_alpha.parallel.table import PARAMETERS, sizes
 from pangu_alpha.topology.mesh import Mesh
 
-
 WORD_TABLE = "embedding.word.table"
 """The one parameter that two stages hold: it is also the output head."""
 

@@ -63,7 +63,11 @@ def test_diagnosis_of_a_failed_run(one_rank_run: RunConfig, capsys: pytest.Captu
     out = capsys.readouterr().out
     assert "rank 0 failed first" in out and "after step 57" in out
     assert "why    the disk, the quota or the limit on file sizes is used up" in out
-    assert f"the newest checkpoint is {folder}" in out
+    assert out.endswith(f"the newest checkpoint is {folder}\n")
+    (one_rank_run.output / "logs").mkdir(exist_ok=True)
+    (one_rank_run.output / "logs" / "command.sh").write_text("cd /data && bash launch.sh\n")
+    main(["diagnose", str(one_rank_run.output)])
+    assert capsys.readouterr().out.endswith("go on from it with:\n  cd /data && bash launch.sh\n")
 
 
 def test_diagnosis_of_a_healthy_run_shows_its_status(

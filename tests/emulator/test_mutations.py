@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 from collections.abc import Callable, Mapping
@@ -9,17 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from pangu_alpha.config import RunConfig
-from pangu_alpha.emulator.cases import quick_cases
+from pangu_alpha.config import ParallelConfig, RunConfig
+from pangu_alpha.emulator.cases import Case, quick_cases
 from pangu_alpha.emulator.compiling import compile_ranks
 from pangu_alpha.emulator.dtypes import Precision
 from pangu_alpha.emulator.machine import Layout, Machine
-from pangu_alpha.emulator.parity import Difference, Verdict, compare_exactly, compare_in_half
+from pangu_alpha.emulator.parity import (
+    Difference,
+    Verdict,
+    compare_collectives,
+    compare_exactly,
+    compare_in_half,
+)
 from pangu_alpha.emulator.program import Program, read_program
 from pangu_alpha.emulator.reference import start
+from pangu_alpha.emulator.standin import build_standin
 from pangu_alpha.emulator.step import EmulatedStep
 from pangu_alpha.errors import EmulatorError
 
@@ -75,3 +82,60 @@ def test_a_planted_mistake_is_reported(mutation: Any, eight_ranks: Compiled) -> 
     step = eight_ranks.step(mutation.planted(eight_ranks.programs))
     found = complaints(step, eight_ranks.config, eight_ranks.reference)
     assert re.search(mutation.symptom, found), found or "nothing is reported"
+
+
+def test_the_final_norm_on_the_other_side_of_the_query_layer(eight_ranks: Compiled) -> None:
+    config, other = eight_ranks.config, quick_cases()[0].reference("float32")
+    assert other.model.final_norm != config.model.final_norm
+    found = complaints(eight_ranks.step(eight_ranks.programs), config, other)
+    assert "float64 loss differs" in found
+    assert re.search(r"float64 gradient differs by .* at (query_layer|final_norm)\.", found), found
+
+
+def test_one_rank_starts_from_another_seed(eight_ranks: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, config = eight_ranks.step(eight_ranks.programs), eight_ranks.config
+    load, parameters = step.load, step.machine._ranks[3].parameters
+
+    def load_rank_3_from_another_seed(tensors: Mapping[str, Any]) -> None:
+        load(start(config.model, config.train.seed + 1))
+        others = {name: parameters[name].value for name in tensors if name in parameters}
+        load(tensors)
+        for name, value in others.items():
+            parameters[name].write(value)
+
+    monkeypatch.setattr(step, "load", load_rank_3_from_another_seed)
+    assert re.search(r"is not the same on ranks \d and 3", complaints(step, config, eight_ranks.reference))
+
+
+def test_an_overflow_that_the_ranks_do_not_share() -> None:
+    """Each rank decides by the gradients of its own whether to skip, and reports the norm of all."""
+    four_ranks = compiled(0, "float16")
+    mutants = {rank: HELPERS["decide_alone"](program) for rank, program in four_ranks.programs.items()}
+    found = [
+        complaints(
+            four_ranks.step(programs, "native"), four_ranks.config, four_ranks.reference, compare=compare_in_half
+        )
+        for programs in (four_ranks.programs, mutants)
+    ]
+    assert found[0] == ""
+    assert re.search(r"is not the same on ranks|tensors moved by an overflow: \d+, rank 3 overflowed alone", found[1])
+
+
+WRONG_ROW = """
+import pangu_alpha.parallel.table as table
+right = table.sharding_table
+gelu = {"layer.feed_forward.gelu.gelu": table.Row((("dp", None),))}
+table.sharding_table = lambda sequence_parallel: {**right(sequence_parallel), **gelu}
+"""
+
+
+def test_a_wrong_row_of_the_sharding_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MindSpore makes up for it with communication: the numbers are right, and the collectives are not."""
+    (tmp_path / "pangu_alpha").mkdir()
+    (tmp_path / "pangu_alpha" / "standin").symlink_to(build_standin().parent)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no wrong program among the kept ones
+    (tmp_path / "sitecustomize.py").write_text(WRONG_ROW, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    config = Case(ParallelConfig(mp=2)).config("float32")
+    found = str(compare_collectives(config))
+    assert re.search(r"rank 0: \d+ AllGather over mp in the forward part at layer\.feed_forward\S* not implied", found)

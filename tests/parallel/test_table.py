@@ -112,7 +112,7 @@ def test_attention_is_cut_by_samples_and_heads() -> None:
 
 
 def test_vocabulary_is_cut_in_embedding_head_and_loss() -> None:
-    assert strategy("embedding.word.gather") == ((MP, 1), (DP, 1))
+    assert strategy("embedding.word.gather") == ((MP, 1), (DP, 1), (DP, 1, 1))
     assert strategy("embedding.position.gather") == strategy("layer.top_query.gather") == ((1, 1), (DP, 1))
     assert strategy("head.matmul") == ((DP, 1), (MP, 1))
     for name in ("max", "exp", "sum"):
@@ -189,6 +189,6 @@ def test_sizes(dims: Dims, expected: tuple[int, ...]) -> None:
     assert sizes(dims, Mesh(dp=2, mp=4, pp=3)) == expected
 
 
-def test_only_rows_of_row_parallel_products_name_their_result() -> None:
+def test_only_rows_that_leave_partial_sums_name_their_result() -> None:
     named = {name for name, row in sharding_table(True).items() if row.output is not None}
-    assert named == {f"layer.{name}.matmul" for name in ROW_PARALLEL}
+    assert named == {"embedding.word.gather", *(f"layer.{name}.matmul" for name in ROW_PARALLEL)}

@@ -33,7 +33,9 @@ PROCESS_MEMORY = 4 << 30
 _CODE = (
     "config/schema.py",
     "model",
-    "parallel",
+    "parallel/apply.py",
+    "parallel/slices.py",
+    "parallel/table.py",
     "topology/mesh.py",
     "topology/stages.py",
     "training/distributed.py",

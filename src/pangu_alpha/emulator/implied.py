@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.traffic import Collective, Part
 from pangu_alpha.parallel.memory import parameter_shapes
-from pangu_alpha.parallel.slices import num_slices, row_name
+from pangu_alpha.parallel.slices import WORD_TABLE, num_slices, row_name
 from pangu_alpha.parallel.table import PARAMETERS, Dims, Row, Split, sharding_table
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
 from pangu_alpha.topology.stages import LayerPlace, place_layers
@@ -108,6 +108,10 @@ def _of_parameters(
     for name, shape in parameter_shapes(config.model, mesh.mp).items():
         if stage not in _stages_of(name, mesh, places):
             continue
+        if name == WORD_TABLE and stage > 0 and not config.parallel.optimizer_sharding:
+            # The last stage sends the gradient of its copy to the first, where the ranks are added up. With optimizer
+            # sharding MindSpore adds it up here too, for nothing.
+            continue
         dims: Dims = PARAMETERS[row_name(name)]
         cut = _axes(dims)
         copies: tuple[Axis, ...] = tuple(axis for axis in ("dp", "mp") if axis not in cut)
@@ -121,7 +125,7 @@ def _of_parameters(
 
 def _stages_of(name: str, mesh: Mesh, places: tuple[LayerPlace, ...]) -> set[int]:
     cell, number, *_ = name.split(".")
-    if name == "embedding.word.table":
+    if name == WORD_TABLE:
         return {0, mesh.pp - 1}
     if cell == "layers":
         return {places[int(number)].stage}

@@ -58,8 +58,8 @@ class Difference:
         return self.value <= self.limit
 
     def __str__(self) -> str:
-        if self.limit == 0:  # a number of things, none of which should be
-            return f"{self.what}: {self.value:.0f}, {self.where}"
+        if self.limit == 0:  # a number of things that should not be
+            return f"{self.what}: {self.value:.0f}" + (f", {self.where}" if self.where else "")
         place = f" at {self.where}" if self.where else ""
         return f"{self.what} differs by {self.value:.1e}{place}, the limit is {self.limit:.0e}"
 
@@ -107,7 +107,7 @@ def compare_collectives(config: RunConfig, num_jobs: int | None = None) -> Diffe
         found = collectives(read_program(one.program), mesh, one.rank)
         implied = implied_collectives(config, mesh.place(one.rank).stage)
         problems += [f"rank {one.rank}: {problem}" for problem in compare(found, implied)]
-    return Difference("collectives against the table", len(problems), 0, problems[0] if problems else "")
+    return Difference("collectives against the table", len(problems), 0, "\n".join(problems[:3]))
 
 
 def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig) -> list[Difference]:

@@ -60,7 +60,9 @@ def sharding_table(sequence_parallel: bool) -> dict[str, Row]:
 def _embedding(hidden: Dims) -> dict[str, Row]:
     looked_up: Dims = ("dp", None, None)
     return {
-        "embedding.word.gather": Row((("mp", None), _TOKENS)),
+        # The result is named, although it follows from the inputs: otherwise MindSpore may scatter the sum over mp and
+        # gather it again.
+        "embedding.word.gather": Row((("mp", None), _TOKENS), output=looked_up),
         "embedding.position.gather": Row(((None, None), _TOKENS)),
         "embedding.add": _same(looked_up, 2),
         **_dropout("embedding.dropout", hidden),

@@ -58,6 +58,7 @@ IGNORED_ATTRIBUTES = frozenset(
         "pipeline_end",
         "primitive_target",
         "recompute",
+        "recompute_comm_op",
         "segment",
         "side_effect_mem",
         "side_effect_propagate",

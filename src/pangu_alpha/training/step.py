@@ -91,7 +91,7 @@ class Update(nn.Cell):
         factor = 1.0 / (count * sens)
         norm = self.sqrt(square) * factor
         norm = self.optimizer(gradients, norm, factor, learning_rate, eps, weight_decay)
-        # One tensor: of a tuple, MindSpore's pipeline would return the first entry only.
+        # One tensor: of a tuple, MindSpore's pipeline may drop an entry that depends on the update.
         return self.stack((loss_sum / count, norm))
 
 

@@ -42,7 +42,7 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
         for item in verdict.differences:
             share = item.value / item.limit if item.limit else item.value
             values[row, names.index(item.what)] = np.log10(max(share, 1e-6)) if np.isfinite(share) else 6.0
-    figure = Figure(figsize=(2.5 + 0.9 * len(names), 1.6 + 0.22 * len(verdicts)), layout="constrained")
+    figure = Figure(figsize=(2.5 + 0.9 * len(names), max(3.0, 1.6 + 0.22 * len(verdicts))), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(values, cmap="RdYlGn_r", vmin=-6, vmax=6, aspect="auto")
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
@@ -50,7 +50,7 @@ def draw(verdicts: Sequence[Verdict]) -> Figure:
     for row, verdict in enumerate(verdicts):
         if verdict.failure:
             axes.text(0, row, "not executed", va="center", fontsize=7, color="red")
-    figure.colorbar(image, label="log₁₀(difference ÷ limit); above 0 is wrong")
+    figure.colorbar(image, label="log₁₀(difference ÷ limit)\nabove 0 is wrong")
     axes.set_title("Every layout's programs, executed and compared with one device", fontsize=10)
     return figure
 

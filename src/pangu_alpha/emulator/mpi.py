@@ -31,6 +31,8 @@ _POLL = 5e-5
 """Seconds between two looks for messages: there are more processes than cores."""
 _NAP = 1e-3
 """The same between steps, where the others may wait for minutes while one compiles or validates."""
+_FORWARDING = 1.0
+"""Seconds that mpirun is given to pass on a message."""
 _LAST_WORDS = 5.0
 """Seconds in which the others can say what they wait for."""
 
@@ -99,6 +101,8 @@ class MpiProcesses:
             self._end_step()
         except EmulatorError as error:
             say(f"pangu: {error}")
+            # mpirun drops what it has not passed on when it is told to end.
+            time.sleep(_FORWARDING)
             self._world.Abort(error.exit_code)
             raise
         return {self.rank: request.result}

@@ -100,8 +100,9 @@ def test_a_port_in_use(tiny_project: TinyProject) -> None:
         job = FailingJob(tiny_project, "port_in_use")
         job.port = other.getsockname()[1]
         job.fail()
-    first = diagnose(job.output).failures[0]
-    assert (first.name, first.weight) == ("scheduler", Weight.CAUSE)
+    # A rank may see first that nobody answers; the cause is the scheduler's all the same.
+    first = next(failure for failure in diagnose(job.output).failures if failure.weight == Weight.CAUSE)
+    assert first.name == "scheduler"
     assert "another process listens on the port" in first.cause
     assert str(job.port) in first.evidence
 

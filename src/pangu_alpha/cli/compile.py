@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pangu_alpha.config import RunConfig, load_config
 from pangu_alpha.console import si
 from pangu_alpha.errors import CompileError, ConfigError
-from pangu_alpha.topology.mesh import Mesh
 
 if TYPE_CHECKING:
+    from pangu_alpha.config import RunConfig
     from pangu_alpha.emulator.compiling import CompiledRank
     from pangu_alpha.emulator.report import RankReport, TrafficRow
 
@@ -43,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu compile ...`."""
+    from pangu_alpha.config import load_config
     from pangu_alpha.emulator.compiling import compile_ranks, stage_ranks
     from pangu_alpha.emulator.report import check_held, report_ranks
+    from pangu_alpha.topology.mesh import Mesh
 
     config = load_config(arguments.recipe, arguments.overrides)
     mesh = Mesh.of(config.parallel)
@@ -85,6 +86,8 @@ def save(compiled: Sequence[CompiledRank], folder: Path) -> None:
 
 def describe(config: RunConfig, reports: Sequence[RankReport], device_memory: float) -> list[str]:
     """The lines of the report: a table of ranks, then the collectives, ranks with the same ones together."""
+    from pangu_alpha.topology.mesh import Mesh
+
     mesh = Mesh.of(config.parallel)
     lines = [
         f"{mesh} = {mesh.num_ranks:,} ranks, {config.train.num_micro_batches} micro-batches",

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
-from pangu_alpha.cluster.heartbeat import HeartbeatWriter
-from pangu_alpha.config import RunConfig, load_config, num_parameters, tokens_per_step
 from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pangu_alpha.config import RunConfig
     from pangu_alpha.data import ValidationData
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
@@ -57,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
+    from pangu_alpha.cluster.heartbeat import HeartbeatWriter
+    from pangu_alpha.config import load_config
+
     config = load_config(arguments.recipe, [*_mesh_overrides(arguments.mesh), *arguments.overrides])
     processes = None
     # The rank that the launcher gave this process: the one that its log is named after.
@@ -151,6 +153,8 @@ def _resume(trainer: Trainer) -> None:
 
 
 def _introduce(config: RunConfig, step: int, processes: Processes | None) -> None:
+    from pangu_alpha.config import num_parameters, tokens_per_step
+
     tokens = tokens_per_step(config)
     where = processes or f"{config.parallel.num_devices} {config.device} process(es)"
     say(

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.traffic import Collective, Part
 from pangu_alpha.parallel.memory import parameter_shapes
-from pangu_alpha.parallel.slices import WORD_TABLE, num_slices, row_name
+from pangu_alpha.parallel.slices import WORD_TABLE, num_slices, row_name, stages_holding
 from pangu_alpha.parallel.table import PARAMETERS, Dims, Row, Split, sharding_table
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
 from pangu_alpha.topology.stages import LayerPlace, place_layers
@@ -106,7 +106,7 @@ def _of_parameters(
     config: RunConfig, mesh: Mesh, stage: int, places: tuple[LayerPlace, ...]
 ) -> Iterator[tuple[Key, int]]:
     for name, shape in parameter_shapes(config.model, mesh.mp).items():
-        if stage not in _stages_of(name, mesh, places):
+        if stage not in stages_holding(name, places):
             continue
         if name == WORD_TABLE and stage > 0 and not config.parallel.optimizer_sharding:
             # The last stage sends the gradient of its copy to the first, where the ranks are added up. With optimizer
@@ -121,15 +121,6 @@ def _of_parameters(
             yield ("gradients", "ReduceScatter", ("dp",), ""), 1
             copies = tuple(axis for axis in copies if axis != "dp")
         yield ("gradients", "AllReduce", copies, ""), 1
-
-
-def _stages_of(name: str, mesh: Mesh, places: tuple[LayerPlace, ...]) -> set[int]:
-    cell, number, *_ = name.split(".")
-    if name == WORD_TABLE:
-        return {0, mesh.pp - 1}
-    if cell == "layers":
-        return {places[int(number)].stage}
-    return {0} if cell == "embedding" else {mesh.pp - 1}
 
 
 def _of_stages(config: RunConfig, mesh: Mesh, stage: int) -> Iterator[tuple[Key, int]]:

@@ -16,7 +16,7 @@ The bias of the keys is left out where gradients and updates are compared: softm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -118,8 +118,8 @@ def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig)
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
     return [
-        _losses("float64 loss", results, wanted.results, LOSS_EXACT),
-        _norms("float64 gradient norm", results, wanted.results, LOSS_EXACT),
+        _steps("float64 loss", "loss", results, wanted.results, LOSS_EXACT),
+        _steps("float64 gradient norm", "grad_norm", results, wanted.results, LOSS_EXACT),
         _worst("float64 gradient", gradients, wanted.gradients, None, GRADIENT_EXACT),
         _worst("float64 update", step.tensors(), wanted.tensors, begin, UPDATE_EXACT),
     ]
@@ -132,14 +132,11 @@ def compare_with_kernels(step: EmulatedStep, config: RunConfig, reference: RunCo
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
     clip = min(config.optimizer.clip_norm / results[0].grad_norm, 1.0)
-    worst, where = max(
-        (abs(float(np.linalg.norm(gradients[name])) / clip / norm - 1.0), name)
-        for name, norm in wanted.gradient_norms.items()
-        if not name.endswith(_NO_GRADIENT)
-    )
+    norms = {name: norm for name, norm in wanted.gradient_norms.items() if not name.endswith(_NO_GRADIENT)}
+    errors = [abs(float(np.linalg.norm(gradients[name])) / clip / norm - 1.0) for name, norm in norms.items()]
     return [
-        _losses("float32 loss", results, wanted.results, LOSS_SINGLE),
-        Difference("float32 gradient's size", worst, NORM_SINGLE, where),
+        _steps("float32 loss", "loss", results, wanted.results, LOSS_SINGLE),
+        _largest("float32 gradient's size", errors, NORM_SINGLE, list(norms)),
     ]
 
 
@@ -154,7 +151,7 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
         if ours.skipped != theirs.skipped
     ]
     return [
-        _losses("float16 loss", results, wanted.results, LOSS_HALF),
+        _steps("float16 loss", "loss", results, wanted.results, LOSS_HALF),
         Difference("float16 skipped steps", len(skipped), 0, f"steps {skipped}" if skipped else ""),
         _overflow_on_one_rank(step, config),
     ]
@@ -172,19 +169,15 @@ def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> Difference:
     return Difference("tensors moved by an overflow", num_wrong, 0, where if num_wrong else "")
 
 
-def _losses(what: str, ours: list[StepResult], theirs: list[StepResult], limit: float) -> Difference:
-    pairs = zip(ours, theirs, strict=True)
-    return _largest(what, [abs(our.loss / their.loss - 1.0) for our, their in pairs], limit)
+def _steps(what: str, field_name: str, ours: list[StepResult], theirs: list[StepResult], limit: float) -> Difference:
+    pairs = [(getattr(our, field_name), getattr(their, field_name)) for our, their in zip(ours, theirs, strict=True)]
+    steps = [f"step {number}" for number in range(len(pairs))]
+    return _largest(what, [abs(our / their - 1.0) for our, their in pairs], limit, steps)
 
 
-def _norms(what: str, ours: list[StepResult], theirs: list[StepResult], limit: float) -> Difference:
-    pairs = zip(ours, theirs, strict=True)
-    return _largest(what, [abs(our.grad_norm / their.grad_norm - 1.0) for our, their in pairs], limit)
-
-
-def _largest(what: str, values: list[float], limit: float) -> Difference:
+def _largest(what: str, values: Sequence[float], limit: float, places: Sequence[str]) -> Difference:
     number = int(np.argmax(values))  # a NaN counts as the largest
-    return Difference(what, values[number], limit, f"step {number}")
+    return Difference(what, values[number], limit, places[number])
 
 
 def _worst(
@@ -205,5 +198,4 @@ def _worst(
         size = np.linalg.norm(their - (0.0 if begin is None else begin[name]))
         values.append(float(np.linalg.norm(ours[name] - their) / size))
         names.append(name)
-    number = int(np.argmax(values))
-    return Difference(what, values[number], limit, names[number])
+    return _largest(what, values, limit, names)

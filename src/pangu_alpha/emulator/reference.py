@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import mindspore as ms
 import numpy as np
@@ -16,25 +15,18 @@ from mindspore import ParameterTuple, Tensor
 from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig, RunConfig
-from pangu_alpha.data import Batch
 from pangu_alpha.emulator.cases import batches
 from pangu_alpha.emulator.step import emulated_step
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, build_network
+from pangu_alpha.training.backend import Step
 from pangu_alpha.training.loss_scale import LossScaler
-from pangu_alpha.training.optimizer import UpdateScalars, update_scalars
+from pangu_alpha.training.optimizer import update_scalars
+from pangu_alpha.training.process import ProcessStep
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.schedule import learning_rate
-from pangu_alpha.training.step import Gradients, TrainStep, batch_tensors
+from pangu_alpha.training.step import Gradients, batch_tensors
 
 Tensors = dict[str, NDArray[np.floating]]
-
-
-class Step(Protocol):
-    """Does one step on a global batch."""
-
-    def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
-        """See `EmulatedStep`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -106,23 +98,18 @@ def exact(config: RunConfig) -> Exact:
 @lru_cache(maxsize=8)
 def anchor(config: RunConfig) -> Anchor:
     """The network of `config` on MindSpore's CPU kernels."""
-    weights = start(config.model, config.train.seed)
-
-    def fresh() -> PanguAlpha:
-        network = build_network(config.model, config.train.seed)
-        for item in network.trainable_params():
-            item.set_data(Tensor(weights[item.name]))
-        return network
-
-    step = TrainStep(fresh(), config)
-    results = run(lambda batch, *rest: step([batch], *rest), config)
-    return Anchor(results, _first_gradient_norms(fresh(), results[0]))
+    network = build_network(config.model, config.train.seed)
+    step = ProcessStep(network, config, rank=0)
+    step.load(start(config.model, config.train.seed))
+    norms = _first_gradient_norms(network)
+    return Anchor(run(step, config), norms)
 
 
-def _first_gradient_norms(network: PanguAlpha, result: StepResult) -> dict[str, float]:
+def _first_gradient_norms(network: PanguAlpha) -> dict[str, float]:
     """Norms of the first batch's gradients of the mean loss."""
+    batch = batches()[0]
     cell = Gradients(PanguAlphaLoss(network), ParameterTuple(network.trainable_params())).set_train()
-    _, gradients = cell(Tensor(1.0 / result.num_tokens, ms.float32), *batch_tensors(batches()[0]))
+    _, gradients = cell(Tensor(1.0 / batch.loss_mask.sum(), ms.float32), *batch_tensors(batch))
     return {
         item.name: float(np.linalg.norm(gradient.asnumpy().astype(np.float64)))
         for item, gradient in zip(network.trainable_params(), gradients, strict=True)

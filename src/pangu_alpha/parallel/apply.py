@@ -68,7 +68,7 @@ def rematerialise(network: PanguAlpha, config: RunConfig) -> None:
     kind = config.parallel.rematerialisation
     for layer in (*network.layers, network.query_layer):
         if kind == "whole":
-            # The results of the communication are kept: they are half the cost of computing a layer again.
+            # The results of the communication are kept, so that it is not repeated.
             layer.recompute(mp_comm_recompute=False)
         elif kind == "selective":
             for _, cell in layer.cells_and_names():

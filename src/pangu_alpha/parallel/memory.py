@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from pangu_alpha.config import ModelConfig, RunConfig
-from pangu_alpha.parallel.slices import num_slices, num_table_rows, row_name
+from pangu_alpha.parallel.slices import WORD_TABLE, num_slices, num_table_rows, row_name, stages_holding
 from pangu_alpha.parallel.table import PARAMETERS, sizes
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.stages import place_layers
@@ -61,7 +61,7 @@ def parameter_shapes(model: ModelConfig, mp: int) -> dict[str, tuple[int, ...]]:
     }
     cells = [f"layers.{number}" for number in range(model.num_layers - 1)] + ["query_layer"]
     return {
-        "embedding.word.table": (num_table_rows(model.vocab_size, mp), d),
+        WORD_TABLE: (num_table_rows(model.vocab_size, mp), d),
         "embedding.position.table": (positions, d),
         **{f"{cell}.{name}": shape for cell in cells for name, shape in layer.items()},
         "query_layer.top_query.table": (positions, d),
@@ -81,11 +81,7 @@ def stage_states(config: RunConfig) -> tuple[StageState, ...]:
     mesh = Mesh.of(parallel)
     whole, held, gradients = ([0] * parallel.pp for _ in range(3))
     for name, shape in parameter_shapes(config.model, parallel.mp).items():
-        cell, number, *_ = name.split(".")
-        stages = {places[int(number)].stage} if cell == "layers" else {0} if cell == "embedding" else {parallel.pp - 1}
-        if name == "embedding.word.table":
-            stages.add(parallel.pp - 1)
-        for stage in stages:
+        for stage in stages_holding(name, places):
             whole[stage] += math.prod(shape)
             held[stage] += math.prod(shape) // num_slices(name, shape, parallel)
             if parallel.pp > 1:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pangu_alpha.config import ParallelConfig
 from pangu_alpha.parallel.table import PARAMETERS, sizes
 from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.topology.stages import LayerPlace
 
 WORD_TABLE = "embedding.word.table"
 """The one parameter that two stages hold: it is also the output head."""
@@ -37,6 +38,17 @@ def num_slices(name: str, shape: Sequence[int], parallel: ParallelConfig) -> int
     cuts = sizes(PARAMETERS[row_name(name)], Mesh.of(parallel))
     is_sharded = parallel.optimizer_sharding and not is_kept_whole(name) and shape[0] // cuts[0] % parallel.dp == 0
     return math.prod(cuts) * (parallel.dp if is_sharded else 1)
+
+
+def stages_holding(name: str, places: Sequence[LayerPlace]) -> set[int]:
+    """The pipeline stages that hold the parameter `name`; `places` are those of `place_layers`."""
+    cell, number, *_ = name.split(".")
+    last = places[-1].stage
+    if name == WORD_TABLE:
+        return {0, last}
+    if cell == "layers":
+        return {places[int(number)].stage}
+    return {0} if cell == "embedding" else {last}
 
 
 def norm_shares(shapes: Mapping[str, Sequence[int]], parallel: ParallelConfig, stage: int) -> list[float]:

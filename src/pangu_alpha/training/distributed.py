@@ -75,8 +75,7 @@ class Accumulated(nn.Cell):
 class RankStep(nn.Cell):
     """`WholeStep` with its scalars as parameters called `control.*`, to be set before each step.
 
-    As inputs beside the batch they would hide the pipeline from MindSpore: it looks for the shared loss in the graph
-    that takes all inputs.
+    As inputs beside the batch, with which something is computed, they would hide the pipeline from MindSpore.
     """
 
     def __init__(self, step: WholeStep) -> None:

@@ -51,7 +51,7 @@ def test_a_good_machine(project: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_what_is_bad_has_a_fix_and_a_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["recipe.yaml", f"output={project}/run", "tokenizer=other_tokenizer", "parallel.mp=3"]
+    words = ["recipe.yaml", f"output={project}/run", "tokenizer=other_tokenizer", "parallel.pp=2"]
     assert _exit_code(*words) == 1
     lines = capsys.readouterr().out.splitlines()
     wrong = [number for number, line in enumerate(lines[:-1]) if line.startswith("✗")]

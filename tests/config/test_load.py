@@ -216,6 +216,7 @@ class TestMistakes:
             (["model.num_heads=3"], "hidden_size(256) ÷ num_heads(3) is not whole"),
             (["schedule.warmup_steps=10"], "warmup_steps(10) must be below decay_steps(10)"),
             (["schedule.end_learning_rate=0.01"], "end_learning_rate(0.01) is above learning_rate(0.001)"),
+            (["parallel.mp=3"], "model.num_heads(4) ÷ parallel.mp(3) is not whole"),
             (["parallel.dp=3"], "train.batch_size(8) ÷ (parallel.dp(3) × train.num_micro_batches(1)) is not whole"),
             (["parallel.dp=2", "train.num_micro_batches=3"], "a multiple of 6"),
             (["model.compute_dtype=bfloat16"], "no bfloat16 matrix product for the CPU"),

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.config.load import build_config
+from pangu_alpha.config.load import build_config, load_config
 from pangu_alpha.emulator import compiling
 from pangu_alpha.emulator.compiling import CompiledRank, compile_ranks, stage_ranks
 from pangu_alpha.emulator.coverage import Cover
 from pangu_alpha.emulator.report import RankReport, check_held, report_ranks
-from pangu_alpha.errors import CompileError
+from pangu_alpha.errors import CompileError, ConfigError
 from pangu_alpha.topology.mesh import Mesh
 
 TINY = {
@@ -221,3 +221,12 @@ def test_memory_limits_the_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiling._num_jobs() == 1
     monkeypatch.setattr(compiling, "PROCESS_MEMORY", 1)
     assert compiling._num_jobs() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("parallel.pp=2", r"num_micro_batches\(1\) < pp\(2\)"), ("parallel.pp=8", r"= 8 > num_layers\(4\)")],
+)
+def test_what_cannot_be_laid_on_the_stages_is_refused_before_compiling(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compile_ranks(load_config("tiny_cpu", [override]), [0])

@@ -219,6 +219,15 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _slices_divide_heads(self) -> RunConfig:
+        if self.model.num_heads % self.parallel.mp:
+            raise ValueError(
+                f"model.num_heads({self.model.num_heads}) ÷ parallel.mp({self.parallel.mp}) is not whole: a slice "
+                "holds whole attention heads; choose parallel.mp that divides num_heads"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batch_divides(self) -> RunConfig:
         parts = self.parallel.dp * self.train.num_micro_batches
         if self.train.batch_size % parts:

@@ -14,8 +14,6 @@ from pangu_alpha.emulator.processes import Processes
 from pangu_alpha.emulator.program import read_program
 from pangu_alpha.emulator.step import EmulatedStep
 from pangu_alpha.model import PanguAlpha, build_network
-from pangu_alpha.topology.schedule import pipeline_order
-from pangu_alpha.topology.stages import place_layers
 from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.evaluation import LossEvaluator
 from pangu_alpha.training.machine import matmul_rate
@@ -32,8 +30,6 @@ def emulated_backend(config: RunConfig, validation_data: ValidationData | None, 
         CompileError: MindSpore refuses a program.
         EmulatorError: a program holds something unknown.
     """
-    place_layers(config.model, config.parallel)
-    pipeline_order(config.parallel, config.train.num_micro_batches)
     every_rank = range(config.parallel.num_devices)
     compiled = processes.of_main(lambda: compile_ranks(config, every_rank))
     mine = [item for item in compiled if item.rank in processes.ranks]

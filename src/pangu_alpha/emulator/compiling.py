@@ -27,6 +27,8 @@ from pangu_alpha.console import progress
 from pangu_alpha.emulator.standin import Level, simulated_environment
 from pangu_alpha.errors import CompileError
 from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.topology.schedule import pipeline_order
+from pangu_alpha.topology.stages import place_layers
 
 PROCESS_MEMORY = 4 << 30
 """Bytes a compiling process is expected to need: the last stage of the 200B network needs 3.4 GiB."""
@@ -115,8 +117,11 @@ def compile_ranks(
         num_jobs: processes at a time; as many as there are cores and memory for unless given.
 
     Raises:
+        ConfigError: the layers or the micro-batches cannot be laid on the stages.
         CompileError: the stand-in for CANN cannot be built, or MindSpore refuses the program, in its words.
     """
+    place_layers(config.model, config.parallel)
+    pipeline_order(config.parallel, config.train.num_micro_batches)
     folders = {rank: _folder(config, rank, level) for rank in ranks}
     code = code_version()
     missing = [rank for rank, folder in folders.items() if _kept_code(folder) != code]

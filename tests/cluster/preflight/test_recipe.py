@@ -16,7 +16,6 @@ def test_a_mesh_that_fits(recipe: Any) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["parallel.mp=3"], "num_heads(4) ÷ mp(3)"),
         (["parallel.pp=4", "train.num_micro_batches=2"], "num_micro_batches(2) < pp(4)"),
         (["parallel.pp=8", "train.num_micro_batches=8"], "8 > num_layers(4)"),
     ],

@@ -1,4 +1,4 @@
-"""Whether the recipe's mesh fits the network, the batch and the devices."""
+"""Whether the recipe's mesh fits the network and the batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused
+from pangu_alpha.cluster.preflight.finding import Finding, ok, refused
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.topology.schedule import pipeline_order
@@ -19,17 +19,9 @@ def recipe_hash(config: RunConfig) -> str:
 
 
 def check_mesh(config: RunConfig) -> list[Finding]:
-    """Whether heads, layers and micro-batches can be dealt out over the mesh."""
+    """Whether layers and micro-batches can be dealt out over the stages; the settings have checked the rest."""
     model, parallel = config.model, config.parallel
     findings = []
-    if model.num_heads % parallel.mp:
-        findings.append(
-            bad(
-                "mesh",
-                f"num_heads({model.num_heads}) ÷ mp({parallel.mp}) is not whole",
-                "choose parallel.mp that divides model.num_heads",
-            )
-        )
     placements: tuple[Callable[[], object], ...] = (
         lambda: place_layers(model, parallel),
         lambda: pipeline_order(parallel, config.train.num_micro_batches),

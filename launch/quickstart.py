@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from pangu_alpha.config import load_config, tokens_per_step
 from pangu_alpha.console import duration
@@ -39,6 +39,9 @@ PROMPTS = ("话说天下大势，", "却说曹操", "玄德曰：")
 _EPOCHS = 5
 """Passes over the text when it is the user's own and too small for the recipe's steps."""
 _MIN_STEPS = 200
+
+
+STOPPED = "stopped; the same command goes on from here"
 
 
 class StageError(PanguError):
@@ -93,6 +96,7 @@ class Stages:
 def main() -> int:
     """Run all stages and return the exit code: 0, that of the command that failed, or 128 + signal when stopped."""
     arguments = _parse()
+    signal.signal(signal.SIGTERM, _stop)
     try:
         Quickstart(arguments.output, arguments.text, arguments.overrides).run()
         print(summarise(arguments.output))
@@ -100,9 +104,14 @@ def main() -> int:
         print(f"quickstart: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("quickstart: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"quickstart: {STOPPED}", file=sys.stderr)
         return 130
     return 0
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    """Handles a signal that comes between two commands."""
+    raise StageError(STOPPED, 128 + number)
 
 
 class Quickstart:
@@ -354,21 +363,25 @@ def _run(command: Sequence[str], keep_stdout: bool = False) -> bytes:
         StageError: it failed, which it has explained on stderr, or it was stopped.
     """
     stopped_by: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
 
     def forward(number: int, _frame: FrameType | None) -> None:
         stopped_by.append(number)
-        process.send_signal(number)
+        if process is not None:
+            process.send_signal(number)
 
-    # A session of its own: Ctrl-C on the terminal reaches it once, from here.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE if keep_stdout else None, start_new_session=True)
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        # A session of its own: Ctrl-C on the terminal reaches it once, from here.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE if keep_stdout else None, start_new_session=True)
+        if stopped_by:  # while it was being started
+            process.send_signal(stopped_by[0])
         stdout, _ = process.communicate()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if stopped_by:
-        raise StageError("stopped; the same command goes on from here", 128 + stopped_by[0])
+        raise StageError(STOPPED, 128 + stopped_by[0])
     if process.returncode:
         code = process.returncode if process.returncode > 0 else 128 - process.returncode
         raise StageError(f"this stage failed with exit code {code}; its message is above", code)

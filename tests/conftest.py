@@ -31,6 +31,12 @@ CHUSHIBIAO = (
 )
 
 
+def user_environment() -> dict[str, str]:
+    """The environment without what tests set for MindSpore, and without what it sets itself when a test imports it."""
+    ours = ("GLOG_", "HCCL_", "MS_", "RANK_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 @dataclass(frozen=True)
 class TinyProject:
     """A recipe with its tokenizer and token files."""
@@ -41,8 +47,8 @@ class TinyProject:
     vocab_size: int
 
     def environment(self) -> dict[str, str]:
-        """For a process of its own: none of what other tests may have set for MindSpore."""
-        return {name: value for name, value in os.environ.items() if not name.startswith(("MS_", "RANK_", "GLOG_"))}
+        """For a process of its own."""
+        return user_environment()
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start `pangu` with `words` in the project's folder."""

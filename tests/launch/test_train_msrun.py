@@ -152,7 +152,7 @@ def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -
     ("words", "message"),
     [
         (("--workers", "9", "--hosts", "hosts", "train.batch_size=9"), "--workers 9 ÷ 2 hosts is not whole"),
-        (("--workers", "6", "parallel.mp=4"), "--workers 6 ÷ (parallel.mp(4) × parallel.pp(1)) is not a whole number"),
+        (("--workers", "5", "parallel.mp=2"), "--workers 5 ÷ (parallel.mp(2) × parallel.pp(1)) is not a whole number"),
         (("--workers", "2", "--hosts", "far"), "host 127.0.0.1 is 127.0.0.1 here, where no other server can reach it"),
         (("--workers", "2", "--hosts", "unknown"), "host no-such-host.invalid is not known here"),
     ],

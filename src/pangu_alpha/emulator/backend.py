@@ -9,10 +9,8 @@ import mindspore as ms
 from pangu_alpha.config import ParallelConfig, RunConfig
 from pangu_alpha.data import ValidationData
 from pangu_alpha.emulator.compiling import compile_ranks
-from pangu_alpha.emulator.machine import Machine
 from pangu_alpha.emulator.processes import Processes
-from pangu_alpha.emulator.program import read_program
-from pangu_alpha.emulator.step import EmulatedStep
+from pangu_alpha.emulator.step import EmulatedStep, load_machine
 from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.evaluation import LossEvaluator
@@ -32,13 +30,8 @@ def emulated_backend(config: RunConfig, validation_data: ValidationData | None, 
     """
     every_rank = range(config.parallel.num_devices)
     compiled = processes.of_main(lambda: compile_ranks(config, every_rank))
-    mine = [item for item in compiled if item.rank in processes.ranks]
-    machine = Machine(
-        {item.rank: read_program(item.program) for item in mine},
-        {item.rank: item.layout for item in mine},
-        transport=processes.transport,
-    )
-    step = EmulatedStep(config, machine)
+    mine = (item for item in compiled if item.rank in processes.ranks)
+    step = EmulatedStep(config, load_machine(mine, transport=processes.transport))
     alone = _in_one_process(config)
     network = build_network(alone.model, alone.train.seed)
     step.load(ProcessStep(network, alone, rank=0).tensors())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig, tokens_per_step
 from pangu_alpha.data import Batch
-from pangu_alpha.emulator.compiling import compile_ranks
+from pangu_alpha.emulator.collectives import Transport
+from pangu_alpha.emulator.compiling import CompiledRank, compile_ranks
 from pangu_alpha.emulator.dtypes import Precision
 from pangu_alpha.emulator.machine import ACCUMULATORS, Machine
 from pangu_alpha.emulator.program import Array, read_program
@@ -86,9 +87,16 @@ class EmulatedStep:
         return tensor[: self._vocab_size] if name.endswith(WORD_TABLE) else tensor
 
 
+def load_machine(
+    compiled: Iterable[CompiledRank], precision: Precision = "native", transport: Transport | None = None
+) -> Machine:
+    """The machine of the ranks of this process, from their programs on disk."""
+    compiled = tuple(compiled)
+    programs = {item.rank: read_program(item.program) for item in compiled}
+    return Machine(programs, {item.rank: item.layout for item in compiled}, precision=precision, transport=transport)
+
+
 def emulated_step(config: RunConfig, precision: Precision = "native", num_jobs: int | None = None) -> EmulatedStep:
     """Compile all ranks of `config` (or take kept programs) and make them ready to run in this process."""
     compiled = compile_ranks(config, range(config.parallel.num_devices), num_jobs=num_jobs)
-    programs = {item.rank: read_program(item.program) for item in compiled}
-    layouts = {item.rank: item.layout for item in compiled}
-    return EmulatedStep(config, Machine(programs, layouts, precision=precision))
+    return EmulatedStep(config, load_machine(compiled, precision))

@@ -14,6 +14,7 @@ from pangu_alpha.emulator import compiling
 from pangu_alpha.emulator.compiling import CompiledRank, compile_ranks, stage_ranks
 from pangu_alpha.emulator.coverage import Cover
 from pangu_alpha.emulator.report import RankReport, check_held, report_ranks
+from pangu_alpha.emulator.standin import simulated_environment
 from pangu_alpha.errors import CompileError, ConfigError
 from pangu_alpha.topology.mesh import Mesh
 
@@ -101,7 +102,7 @@ def damaged_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
             "    return rows\n"
             "table.sharding_table = damaged\n"
         )
-        standin = compiling.simulated_environment(0, 1, 0)  # built before the cache is moved
+        standin = simulated_environment(0, 1, 0)  # built before the cache is moved
         cache = tmp_path / "cache" / "pangu_alpha"
         cache.mkdir(parents=True)
         (cache / "standin").symlink_to(Path(standin["ASCEND_HOME_PATH"]).parents[1])
@@ -136,7 +137,7 @@ def test_a_refused_program_comes_with_the_compilers_words(damaged_table: Callabl
 
 
 class Workshop:
-    """Stands in for the compiling processes: each ends after a few looks at it."""
+    """Stands in for the compilers: each of their processes ends after a few looks at it."""
 
     def __init__(self) -> None:
         self.started: list[int] = []
@@ -145,7 +146,16 @@ class Workshop:
         self.stopped: list[int] = []
         self.fails: int | None = None
 
-    def start(self, config: RunConfig, rank: int, level: int, folder: Path) -> "Worker":
+    def __call__(self, config: RunConfig, level: int) -> "Workshop":
+        return self
+
+    def __enter__(self) -> "Workshop":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def start(self, rank: int, folder: Path) -> "Worker":
         self.started.append(rank)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
@@ -161,7 +171,7 @@ class Worker:
         self.looks -= 1
         return self.looks <= 0
 
-    def keep(self) -> None:
+    def keep(self, code: str) -> None:
         self.workshop.running -= 1
         if self.rank == self.workshop.fails:
             raise CompileError(f"rank {self.rank} refused")
@@ -174,7 +184,7 @@ class Worker:
             "device_memory": None,
         }
         (self.folder / "measured.json").write_text(json.dumps(measured))
-        (self.folder / "code.txt").write_text(compiling.code_version())
+        (self.folder / "code.txt").write_text(code)
 
     def stop(self) -> None:
         self.workshop.stopped.append(self.rank)
@@ -183,7 +193,7 @@ class Worker:
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     made = Workshop()
-    monkeypatch.setattr(compiling, "_Process", made.start)
+    monkeypatch.setattr(compiling, "Compilers", made)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return made
 
@@ -205,7 +215,7 @@ def test_only_what_is_missing_is_compiled(workshop: Workshop, monkeypatch: pytes
     assert started_by(tiny("output=runs/b", "train.steps=99"), [0, 2, 3]) == [2]
     assert started_by(tiny("model.dropout=0.1"), [0]) == [0]
     (compiling._folder(tiny(), 3, 0) / "code.txt").write_text("older code")
-    monkeypatch.setattr(Worker, "keep", lambda self: None)  # what was kept stays readable
+    monkeypatch.setattr(Worker, "keep", lambda self, code: None)  # what was kept stays readable
     assert started_by(tiny(), [0, 3]) == [3]
 
 

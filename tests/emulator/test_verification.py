@@ -20,16 +20,18 @@ def verdict_of(case: Case, value: float) -> Verdict:
 def test_good_verdicts_are_not_made_again_and_bad_ones_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = quick_cases()[:3]
     executed: list[str] = []
+    compiled: list[str] = []
 
     def verify(case: Case, num_jobs: int | None) -> Verdict:
         executed.append(str(case))
         return verdict_of(case, 1.0 if case is cases[1] else 1e-15)
 
     monkeypatch.setattr(verification, "verify", verify)
+    monkeypatch.setattr(verification, "compile_programs", lambda case, num_jobs: compiled.append(str(case)))
     first = list(verification.verify_all(cases, tmp_path, None))
     assert [item.is_good for item in first] == [True, False, True]
     assert list(verification.verify_all(cases, tmp_path, None)) == first
-    assert executed == [str(case) for case in (*cases, cases[1])]
+    assert executed == compiled == [str(case) for case in (*cases, cases[1])]
     monkeypatch.setattr(verification, "code_version", lambda: "other code")
     list(verification.verify_all(cases, tmp_path, None))
     assert len(executed) == 7

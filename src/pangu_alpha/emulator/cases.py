@@ -30,6 +30,7 @@ SEQ_LENGTH = 16
 VOCAB_SIZE = 97
 _EOD, _PAD = 0, 1
 ComputeDtype = Literal["float32", "float16"]
+COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "float16")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""Compiles one rank's training program. Runs in a process of its own, whose environment makes it that rank.
+"""Compiles ranks' training programs, each in a process of its own, whose environment makes it that rank.
 
-`python -m pangu_alpha.emulator.compile_rank JOB.json`; see `compiling.py`, which starts it. The working directory gets
+`python -m pangu_alpha.emulator.compile_rank FD`, started by `compilers.py`, gets its jobs through the open file FD.
+It loads MindSpore once and forks for each job: loading takes as long as compiling a small program. The working
+directory of a job gets
 
     program.mindir   the program of the train phase itself, without the parameters' data
     layout.json      name → MindSpore's row of it, see `layout.py`
@@ -12,22 +14,88 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
 
-
-def main(job: dict[str, Any]) -> None:
-    """Compile the rank that the environment names; at simulation level 1 also plan its memory.
-
-    Args:
-        job: `config`, the settings of a run; `level`, of the simulation.
-    """
-    begin = time.monotonic()
+if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
 
-    config = RunConfig.model_validate(job["config"])
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Job:
+    """A rank to compile."""
+
+    rank: int
+    config: RunConfig
+    plans_memory: bool
+    """Whether the simulation's level is 1."""
+    folder: Path
+    """The working directory."""
+    log: Path
+    """Takes the process's output."""
+
+
+def serve(orders: Connection) -> None:
+    """Fork a process for each `Job` that arrives, and send back its id at once and (id, exit code) when it ends.
+
+    Returns when the other side is gone; what still compiles then is killed.
+    """
+    import mindspore  # noqa: F401 - for the processes to come
+
+    import pangu_alpha.training.distributed  # noqa: F401
+
+    running: set[int] = set()
+    while True:
+        if orders.poll(POLL_SECONDS):
+            try:
+                job = orders.recv()
+            except EOFError:
+                break
+            process = os.fork()
+            if process == 0:
+                orders.close()
+                _become(job)
+            running.add(process)
+            orders.send(process)
+        while running:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                break
+            running.remove(process)
+            orders.send((process, os.waitstatus_to_exitcode(status)))
+    for process in running:
+        os.kill(process, signal.SIGKILL)
+
+
+def _become(job: Job) -> NoReturn:
+    """Turn this fork into the process of `job`, and end it."""
+    os.environ |= {"RANK_ID": str(job.rank), "MS_OM_PATH": str(job.folder)}
+    os.chdir(job.folder)
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        compile_rank(job)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    # Not sys.exit: MindSpore takes seconds to take everything down, and sometimes crashes in it.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def compile_rank(job: Job) -> None:
+    """Compile the rank that the environment names; at simulation level 1 also plan its memory."""
+    begin = time.monotonic()
+    config = job.config
     import mindspore as ms
     from mindspore.common.api import _cell_graph_executor
     from mindspore.communication import init
@@ -46,7 +114,7 @@ def main(job: dict[str, Any]) -> None:
     Path("layout.json").write_text(json.dumps(cell.parameter_layout_dict))
     planning = time.monotonic()
     device_memory = None
-    if job["level"] == 1:
+    if job.plans_memory:
         cell(*inputs)
         device_memory = int(ms.runtime.max_memory_allocated())
     measured = {
@@ -60,7 +128,5 @@ def main(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    sys.stdout.flush()
-    # Without this MindSpore takes seconds to take everything down, and sometimes crashes in it.
+    serve(Connection(int(sys.argv[1])))
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Compiles the programs of any ranks of a recipe on this machine, each in a process of its own, and keeps them.
+"""The programs of any ranks of a recipe, compiled on this machine and kept.
 
 A program is kept under ~/.cache/pangu_alpha/programs until the recipe's program of that rank is compiled again from
 other code.
@@ -9,13 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +20,8 @@ from typing import Any
 import pangu_alpha
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import progress
-from pangu_alpha.emulator.standin import Level, simulated_environment
-from pangu_alpha.errors import CompileError
+from pangu_alpha.emulator.compilers import Compilation, Compilers
+from pangu_alpha.emulator.standin import Level
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.schedule import pipeline_order
 from pangu_alpha.topology.stages import place_layers
@@ -45,11 +41,10 @@ _CODE = (
     "training/optimizer.py",
     "training/step.py",
     "emulator/compile_rank.py",
+    "emulator/compilers.py",
     "emulator/standin.py",
 )
 """What a program depends on, below the package's folder."""
-_ALLOCATOR = "glibc.malloc.tcache_count=60000:glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=1000000000000"
-"""The compiler makes and drops millions of small objects: kept instead of merged they cost a quarter less time."""
 _WITHOUT_EFFECT: Any = {
     "output": ...,
     "tokenizer": ...,
@@ -126,107 +121,29 @@ def compile_ranks(
     code = code_version()
     missing = [rank for rank, folder in folders.items() if _kept_code(folder) != code]
     if missing:
-        _compile_missing(config, missing, folders, level, num_jobs or _num_jobs())
+        with Compilers(config, level) as compilers, progress("compiling", len(missing), "programs") as advance:
+            waiting = {rank: folders[rank] for rank in missing}
+            for compilation in _compile(compilers, waiting, num_jobs or _num_jobs()):
+                compilation.keep(code)
+                advance(1)
     return [CompiledRank(rank, folder, _measured(folder)) for rank, folder in folders.items()]
 
 
-def _compile_missing(
-    config: RunConfig, ranks: Sequence[int], folders: dict[int, Path], level: Level, num_jobs: int
-) -> None:
-    waiting = deque(ranks)
-    running: list[_Process] = []
-    with progress("compiling", len(ranks), "programs") as advance:
-        try:
-            while waiting or running:
-                while waiting and len(running) < num_jobs:
-                    rank = waiting.popleft()
-                    running.append(_Process(config, rank, level, folders[rank]))
-                time.sleep(0.05)
-                for process in [process for process in running if process.ended()]:
-                    running.remove(process)
-                    process.keep()
-                    advance(1)
-        finally:
-            for process in running:
-                process.stop()
-
-
-class _Process:
-    """A rank being compiled, in a folder beside the one in which the result is kept."""
-
-    def __init__(self, config: RunConfig, rank: int, level: Level, folder: Path) -> None:
-        self._rank, self._folder, self._code = rank, folder, code_version()
-        soc = "Ascend910B1" if config.model.compute_dtype == "bfloat16" else "Ascend910A"
-        environment = simulated_environment(rank, config.parallel.num_devices, level, soc)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._aside = Path(tempfile.mkdtemp(prefix=".compiling_", dir=folder.parent))
-        # MindSpore leaves dumps and folders of its own in its working directory.
-        self._work = self._aside / "work"
-        self._work.mkdir()
-        job = {"config": config.model_dump(mode="json"), "level": level}
-        (self._aside / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
-        environment |= {"GLOG_v": "3", "OMP_NUM_THREADS": "1", "MS_OM_PATH": str(self._work)}
-        self._log = self._aside / "log.txt"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pangu_alpha.emulator.compile_rank", str(self._aside / "job.json")],
-                cwd=self._work,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        shutil.rmtree(self._aside, ignore_errors=True)
-
-    def keep(self) -> None:
-        """Put the result in its place.
-
-        Raises:
-            CompileError: there is none.
-        """
-        if self._process.returncode:
-            log = Path(tempfile.gettempdir()) / f"pangu_compile_rank_{self._rank}_{self._process.pid}.log"
-            shutil.move(self._log, log)
-            shutil.rmtree(self._aside, ignore_errors=True)
-            raise CompileError(_failure(self._rank, self._process.returncode, log))
-        for name in ("program.mindir", "layout.json", "measured.json"):
-            (self._work / name).rename(self._aside / name)
-        shutil.rmtree(self._work)
-        (self._aside / "code.txt").write_text(self._code, encoding="utf-8")
-        shutil.rmtree(self._folder, ignore_errors=True)
-        try:
-            self._aside.rename(self._folder)
-        except OSError:  # another process was first with the same program
-            shutil.rmtree(self._aside, ignore_errors=True)
-
-
-def _failure(rank: int, code: int, log: Path) -> str:
-    if code == -9:
-        return (
-            f"the compiler of rank {rank} was killed, most likely because the memory ran out: lower --jobs. "
-            f"Its output is in {log}"
-        )
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    # The first error that a pass of the compiler logged says the reason; the exception only who gave up. After its
-    # message come paragraphs under dashed titles about where it was in C++.
-    logged = [line.rpartition("] ")[2] for line in lines if line.startswith("[ERROR]") and "ME(" not in line]
-    raised = [number for number, line in enumerate(lines) if _is_exception(line)]
-    words = [*logged[:1], *(lines[raised[-1] :] if raised else lines[-4:])]
-    end = next((number for number, line in enumerate(words) if line.startswith("---")), len(words))
-    message = "\n  ".join(words[: min(end, 6)])
-    return f"MindSpore does not compile rank {rank}:\n  {message}\nall of its output is in {log}"
-
-
-def _is_exception(line: str) -> bool:
-    name = line.partition(":")[0].rpartition(".")[2]
-    return name.isidentifier() and name.endswith(("Error", "Exception"))
+def _compile(compilers: Compilers, folders: Mapping[int, Path], num_jobs: int) -> Iterator[Compilation]:
+    """Compile the ranks of `folders`, `num_jobs` at a time; each is yielded when it has ended."""
+    waiting = deque(folders.items())
+    running: list[Compilation] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_jobs:
+                running.append(compilers.start(*waiting.popleft()))
+            time.sleep(0.05)
+            for compilation in [compilation for compilation in running if compilation.ended()]:
+                running.remove(compilation)
+                yield compilation
+    finally:
+        for compilation in running:
+            compilation.stop()
 
 
 def _folder(config: RunConfig, rank: int, level: Level) -> Path:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.emulator.cases import Case, batches
+from pangu_alpha.emulator.cases import COMPUTE_DTYPES, Case, batches
 from pangu_alpha.emulator.compiling import compile_ranks
 from pangu_alpha.emulator.implied import implied_collectives
 from pangu_alpha.emulator.program import read_program
@@ -82,6 +82,14 @@ class Verdict:
         """What is wrong, a line each."""
         wrong = [str(difference) for difference in self.differences if not difference.is_good]
         return [self.failure, *wrong] if self.failure else wrong
+
+
+def compile_programs(case: Case, num_jobs: int | None = None) -> None:
+    """Compile what `verify` executes; see `compile_ranks`."""
+    compile_ranks(case.reference("float32"), [0], num_jobs=num_jobs)
+    for dtype in COMPUTE_DTYPES:
+        config = case.config(dtype)
+        compile_ranks(config, range(config.parallel.num_devices), num_jobs=num_jobs)
 
 
 def verify(case: Case, num_jobs: int | None = None) -> Verdict:

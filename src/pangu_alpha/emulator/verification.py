@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from matplotlib.figure import Figure
 
 from pangu_alpha.emulator.cases import Case
 from pangu_alpha.emulator.compiling import code_version
-from pangu_alpha.emulator.parity import Difference, Verdict, verify
+from pangu_alpha.emulator.parity import Difference, Verdict, compile_programs, verify
 
 RESULTS = "verdicts.json"
 
@@ -20,18 +22,30 @@ RESULTS = "verdicts.json"
 def verify_all(cases: Sequence[Case], folder: Path, num_jobs: int | None) -> Iterator[Verdict]:
     """The verdict of each case, in order, as soon as it is known.
 
-    Verdicts are kept in `folder`, and a case that was found good by the same code is not executed again.
+    Verdicts are kept in `folder`, and a case that was found good by the same code is not executed again. While one is
+    executed, which takes one core, the next is compiled.
     """
     kept = _read(folder)
     code = code_version()
-    for case in cases:
-        name = str(case)
-        verdict = kept.get(name, {}).get(code)
-        if verdict is None or not verdict.is_good:
+    good = {case: verdict for case in cases if (verdict := kept.get(str(case), {}).get(code)) and verdict.is_good}
+    waiting = deque(case for case in cases if case not in good)
+    with ThreadPoolExecutor(1) as executor:
+
+        def compile_next() -> Future[None]:
+            case = waiting.popleft() if waiting else None
+            return executor.submit(lambda: compile_programs(case, num_jobs) if case else None)
+
+        compiled = compile_next()
+        for case in cases:
+            if case in good:
+                yield good[case]
+                continue
+            wait([compiled])  # what it may have raised, `verify` will meet as well
+            compiled = compile_next()
             verdict = verify(case, num_jobs)
-            kept[name] = {code: verdict}
+            kept[str(case)] = {code: verdict}
             _write(folder, kept)
-        yield verdict
+            yield verdict
 
 
 def draw(verdicts: Sequence[Verdict]) -> Figure:

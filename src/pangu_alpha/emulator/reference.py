@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import mindspore as ms
 import numpy as np
@@ -66,7 +66,7 @@ def run(step: Step, config: RunConfig, after_first: Callable[[], None] = lambda:
     return results
 
 
-@lru_cache(maxsize=8)
+@cache
 def start(model: ModelConfig, seed: int) -> Mapping[str, NDArray[np.floating]]:
     """Weights and moments at the start.
 
@@ -85,7 +85,7 @@ def start(model: ModelConfig, seed: int) -> Mapping[str, NDArray[np.floating]]:
     return {**weights, **moments}
 
 
-@lru_cache(maxsize=8)
+@cache
 def exact(config: RunConfig) -> Exact:
     """The one-rank program of `config` in float64."""
     step = emulated_step(config, "float64")
@@ -95,7 +95,7 @@ def exact(config: RunConfig) -> Exact:
     return Exact(results, gradients, step.tensors())
 
 
-@lru_cache(maxsize=8)
+@cache
 def anchor(config: RunConfig) -> Anchor:
     """The network of `config` on MindSpore's CPU kernels."""
     network = build_network(config.model, config.train.seed)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mindspore import Tensor
 
 from pangu_alpha.inference.cached import CachedNetwork
 
@@ -28,7 +27,7 @@ def test_cached_logits_and_greedy_tokens_equal_full_recomputation(
     contexts = [inference_tokenizer.encode(prompt) for prompt in PROMPTS]
     contexts[2][5:5] = [EOD]  # two documents in one prompt
     contexts.append([*inference_tokenizer.encode("合"), EOD])  # ends with the end of a document
-    cached = CachedNetwork(network, config, len(contexts)).set_train(False)
+    cached = CachedNetwork(network, config, len(contexts))
     length = max(map(len, contexts))
     ids, positions = np.zeros((2, len(contexts), length), np.int32)
     for row, context in enumerate(contexts):
@@ -37,7 +36,7 @@ def test_cached_logits_and_greedy_tokens_equal_full_recomputation(
     slots = np.arange(length, dtype=np.int32)
     # The longest row goes to the last of the 40 slots, the others past it, into slots that held padding.
     for step in range(config.seq_length - length):
-        logits = cached(Tensor(ids), Tensor(positions), Tensor(slots)).asnumpy()
+        logits = cached(ids, positions, slots)
         for row, context in enumerate(contexts):
             expected = recompute(network, config, context, EOD)
             np.testing.assert_allclose(logits[row], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -56,17 +55,29 @@ def test_the_ring_comes_round_into_the_padding_of_shorter_rows(
 ) -> None:
     config = inference_config(seq_length=16)
     network = inference_network(config)
-    cached = CachedNetwork(network, config, 1).set_train(False)
+    cached = CachedNetwork(network, config, 1)
     tokens = inference_tokenizer.encode("天下大势，分")[:16]
     ids, positions = np.zeros((2, 1, 12), np.int32)
     ids[0, -2:], positions[0, -2:] = tokens[:2], [0, 1]
-    logits = cached(Tensor(ids), Tensor(positions), Tensor(np.arange(12, dtype=np.int32))).asnumpy()
+    logits = cached(ids, positions, np.arange(12, dtype=np.int32))
     for count in range(2, 16):
         np.testing.assert_allclose(logits[0], recompute(network, config, tokens[:count], EOD), atol=2e-5)
         ids, positions = np.array([[tokens[count]]], np.int32), np.array([[count]], np.int32)
         slots = np.array([(10 + count) % 16], np.int32)
-        logits = cached(Tensor(ids), Tensor(positions), Tensor(slots)).asnumpy()
+        logits = cached(ids, positions, slots)
     np.testing.assert_allclose(logits[0], recompute(network, config, tokens, EOD), atol=2e-5)
+
+
+def test_two_networks_of_one_shape_are_told_apart(
+    inference_config: Callable[..., Any], inference_network: Callable[..., Any], recompute: Callable[..., np.ndarray]
+) -> None:
+    config = inference_config()
+    networks = [inference_network(config), inference_network(config)]
+    networks[1].embedding.word.table.set_data(networks[0].embedding.word.table * 2.0)
+    caches = [CachedNetwork(network, config, 1) for network in networks]
+    for network, cached in zip(networks, caches, strict=True):
+        logits = cached(np.array([[7]], np.int32), np.zeros((1, 1), np.int32), np.zeros(1, np.int32))
+        np.testing.assert_allclose(logits[0], recompute(network, config, [7], EOD), atol=2e-5)
 
 
 def _positions(context: list[int]) -> list[int]:

@@ -14,6 +14,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
+from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.model import PanguAlpha
@@ -22,31 +23,6 @@ from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.model.layer import Layer, QueryLayer
 from pangu_alpha.model.linear import LayerNorm
 from pangu_alpha.model.operators import EPSILON
-
-
-class RingMask(nn.Cell):
-    """The slots that each new token may attend to."""
-
-    def __init__(self, num_slots: int) -> None:
-        super().__init__()
-        self.num_slots = num_slots
-        self.slots = Tensor(np.arange(num_slots, dtype=np.int32).reshape(1, 1, 1, -1))
-        self.reshape = ops.Reshape()
-        self.subtract = ops.Sub()
-        self.is_negative = ops.Less()
-        self.wrap = ops.Mul()
-        self.add = ops.Add()
-        self.too_old = ops.Greater()
-        self.cast = ops.Cast()
-        self.penalty = ops.Mul()
-
-    def construct(self, position_ids: Tensor, slots: Tensor) -> Tensor:
-        """int32 [B, T] and int32 [T] → float32 [B, 1, T, num_slots], added to the scores: 0 or `MASKED`."""
-        ages = self.subtract(self.reshape(slots, (1, 1, -1, 1)), self.slots)
-        behind = self.cast(self.is_negative(ages, 0), ms.int32)
-        ages = self.add(ages, self.wrap(behind, self.num_slots))
-        positions = self.reshape(position_ids, (position_ids.shape[0], 1, -1, 1))
-        return self.penalty(self.cast(self.too_old(ages, positions), ms.float32), MASKED)
 
 
 class RowNorm(nn.Cell):
@@ -92,7 +68,7 @@ class CachedLayer(nn.Cell):
         Args:
             hidden: [B·T, d], T new tokens of each row.
             position_ids: int32 [B, T].
-            mask: of `RingMask`.
+            mask: float32 [B, 1, T, slots], added to the scores.
             cache_rows: int32 [B·heads·T], rows of the cache that the new tokens take.
             sample_keys: int32 [B], unused outside training.
 
@@ -117,45 +93,40 @@ class CachedLayer(nn.Cell):
         return self.reshape(x, (-1, self.shape[3]))
 
 
-class CachedNetwork(nn.Cell):
-    """`PanguAlpha` for tokens that come bit by bit. Shares the network's parameters; the caches are its own.
-
-    Compiled once for each number T of new tokens that it is called with.
-    """
+class CachedGraph(nn.Cell):
+    """`PanguAlpha` for tokens that come bit by bit."""
 
     def __init__(self, network: PanguAlpha, config: ModelConfig, batch_size: int) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.norm_first = network.norm_first
         self.hidden_size = config.hidden_size
-        self.mask = RingMask(config.seq_length)
         self.layers = nn.CellList(
             [CachedLayer(layer, config, batch_size, f"cache.{i}") for i, layer in enumerate(network.layers)],
             auto_prefix=False,
         )
         self.final_norm = RowNorm(network.final_norm)
         self.query_layer = CachedLayer(network.query_layer, config, batch_size, "cache.query_layer")
-        first_rows = np.arange(batch_size * config.num_heads, dtype=np.int32) * config.seq_length
-        self.first_rows = Tensor(first_rows.reshape(-1, 1))
         self.sample_keys = Tensor(np.zeros(batch_size, np.int32))
-        self.add = ops.Add()
         self.reshape = ops.Reshape()
         self.cast = ops.Cast()
 
-    def construct(self, input_ids: Tensor, position_ids: Tensor, slots: Tensor) -> Tensor:
+    def construct(
+        self, input_ids: Tensor, position_ids: Tensor, mask: Tensor, cache_rows: Tensor, table: Tensor
+    ) -> Tensor:
         """Logits of the token after the newest.
 
         Args:
             input_ids: int32 [B, T], the next tokens of each row.
             position_ids: int32 [B, T], counted from the start of the token's document; 0 for padding.
-            slots: int32 [T], where they go in the ring, one after the other.
+            mask, cache_rows: see `CachedLayer`.
+            table: the word table [V, d]. MindSpore would copy the network's own, as the caches are written between its
+                two uses.
 
         Returns:
             float32 [B, V].
         """
         network, keys = self.network, self.sample_keys
-        mask = self.mask(position_ids, slots)
-        cache_rows = self.reshape(self.add(self.first_rows, slots), (-1,))
         hidden = network.embedding(input_ids, position_ids, keys)
         for layer in self.layers:
             hidden = layer(hidden, position_ids, mask, cache_rows, keys)
@@ -163,5 +134,44 @@ class CachedNetwork(nn.Cell):
             hidden = self.query_layer(self.final_norm(hidden), position_ids, mask, cache_rows, keys)
         else:
             hidden = self.final_norm(self.query_layer(hidden, position_ids, mask, cache_rows, keys))
-        newest = self.reshape(hidden, (*input_ids.shape, self.hidden_size))[:, -1]
-        return self.cast(network.head(newest, network.embedding.word.table), ms.float32)
+        if input_ids.shape[1] > 1:
+            hidden = self.reshape(hidden, (*input_ids.shape, self.hidden_size))[:, -1]
+        return self.cast(network.head(hidden, table), ms.float32)
+
+
+class CachedNetwork:
+    """The network with its cache. Shares the network's parameters.
+
+    Compiled once for each number T of new tokens that it is called with.
+    """
+
+    def __init__(self, network: PanguAlpha, config: ModelConfig, batch_size: int) -> None:
+        graph = CachedGraph(network, config, batch_size).set_train(False)
+
+        # A Cell that is called tells all Cells in it which graph is meant, each time: half a millisecond.
+        @ms.jit
+        def compute(*inputs: Tensor) -> Tensor:
+            return graph(*inputs)
+
+        self._compute = compute
+        self._table = network.embedding.word.table
+        self._slots = np.arange(config.seq_length, dtype=np.int32)
+        self._first_rows = np.arange(batch_size * config.num_heads, dtype=np.int32)[:, None] * config.seq_length
+
+    def __call__(
+        self, ids: NDArray[np.int32], positions: NDArray[np.int32], slots: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Logits of the token after the newest, float32 [B, V].
+
+        Args:
+            ids: [B, T], the next tokens of each row.
+            positions: [B, T], counted from the start of the token's document; 0 for padding.
+            slots: [T], where they go in the ring, one after the other.
+        """
+        ages = (slots[:, None] - self._slots) % len(self._slots)
+        mask = np.where(ages > positions[:, None, :, None], np.float32(MASKED), np.float32(0))
+        cache_rows = (self._first_rows + slots).reshape(-1)
+        logits: NDArray[np.float32] = self._compute(
+            Tensor(ids), Tensor(positions), Tensor(mask), Tensor(cache_rows), Tensor(self._table)
+        ).asnumpy()
+        return logits

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from mindspore import Tensor
 from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig
@@ -196,7 +195,7 @@ class _Session:
     """The compiled network for a number of rows, and where its ring of slots is."""
 
     def __init__(self, network: PanguAlpha, config: ModelConfig, num_rows: int) -> None:
-        self._cached = CachedNetwork(network, config, num_rows).set_train(False)
+        self._cached = CachedNetwork(network, config, num_rows)
         self._num_rows, self._num_slots = num_rows, config.seq_length
         self._chunk = min(CHUNK, config.seq_length)
         self._next_slot = 0
@@ -214,7 +213,7 @@ class _Session:
         self._next_slot = 0
         for start in range(0, ids.shape[1], self._chunk):
             part = slice(start, start + self._chunk)
-            logits = self._compute(ids[:, part], positions[:, part])
+            logits = self._compute(np.ascontiguousarray(ids[:, part]), np.ascontiguousarray(positions[:, part]))
         return logits
 
     def step(self, rows: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
@@ -227,7 +226,4 @@ class _Session:
     def _compute(self, ids: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.float32]:
         slots = (self._next_slot + np.arange(ids.shape[1], dtype=np.int32)) % self._num_slots
         self._next_slot = int(slots[-1] + 1) % self._num_slots
-        logits: NDArray[np.float32] = self._cached(
-            Tensor(np.ascontiguousarray(ids)), Tensor(np.ascontiguousarray(positions)), Tensor(slots.astype(np.int32))
-        ).asnumpy()
-        return logits
+        return self._cached(ids, positions, slots.astype(np.int32))

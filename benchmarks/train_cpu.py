@@ -6,8 +6,8 @@
 The network: 4 layers (the last one a query layer), 256 hidden, 4 heads, sequence 256, vocabulary 8192, batch 8,
 float32, AdamW with clipping, several documents a sample, no dropout. The two sides run in alternation, each in a
 process of its own with all cores; a round's ratio compares its two medians. Also prints the rate of large matrix
-products and what it would allow, and where our time goes. Ends with the line `ratio to PyTorch eager: X`, the median
-over the rounds.
+products and what it would allow, that of PyTorch's library, and where our time goes. Ends with the line
+`ratio to PyTorch eager: X`, the median over the rounds.
 
 PyTorch eager computes the attention from the same parts as ours, which keep the attention weights (the published
 dropout acts on them). PyTorch's fused attention, which cannot be had in MindSpore on a CPU, is a third side.
@@ -141,6 +141,20 @@ def pytorch_step(config: RunConfig, batch: Batch, fused_attention: bool) -> Call
     return step
 
 
+def pytorch_matmul_rate() -> float:
+    """As `matmul_rate` of `pangu_alpha.training.machine`, of PyTorch's library."""
+    import torch
+
+    size = 2048
+    matrix = torch.randn(size, size)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds[1:])
+
+
 SIDES: dict[str, Callable[[RunConfig, Batch], Callable[[], float]]] = {
     "ours": our_step,
     "PyTorch eager": partial(pytorch_step, fused_attention=False),
@@ -190,24 +204,27 @@ def profile() -> dict[str, Any]:
     return {"milliseconds": grouped, "matmul_rate": matmul_rate("cpu", float32)}
 
 
-def in_own_process(*arguments: str) -> dict[str, Any]:
+DETAILS: dict[str, Callable[[], Any]] = {"profile": profile, "PyTorch products": pytorch_matmul_rate}
+
+
+def in_own_process(*arguments: str) -> Any:
     # Our side changes the environment for its own libraries; the other side must not inherit anything.
     command = [sys.executable, __file__, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs (default 5)")
     parser.add_argument("--steps", type=int, default=12, help="timed steps a run (default 12)")
-    parser.add_argument("--only", choices=(*SIDES, "profile"), help="one part, printed as JSON")
+    parser.add_argument("--only", choices=(*SIDES, *DETAILS), help="one part, printed as JSON")
     arguments = parser.parse_args()
     if arguments.only:
-        print(json.dumps(profile() if arguments.only == "profile" else measure(arguments.only, arguments.steps)))
+        detail = DETAILS.get(arguments.only)
+        print(json.dumps(detail() if detail else measure(arguments.only, arguments.steps)))
         return
     config = recipe()
     tokens, flops = tokens_per_step(config), model_flops_per_token(config.model) * tokens_per_step(config)
@@ -225,6 +242,7 @@ def main() -> None:
             print(f"{milliseconds:8.1f} ms  {milliseconds / total:4.0%}  {name}")
     rate = details["matmul_rate"]
     print(f"large matrix products: {rate / 1e9:.0f} GFLOP/s; at that rate a step's products take {flops / rate:.3f} s")
+    print(f"PyTorch's large matrix products: {in_own_process('--only', 'PyTorch products') / 1e9:.0f} GFLOP/s")
     print(f"our best step: {min(ours):.3f} s, {flops / min(ours) / rate:.0%} of that rate")
     for side, times in reversed(seconds.items()):
         ratio = statistics.median(theirs / own for theirs, own in zip(times, ours, strict=True))

@@ -18,7 +18,7 @@ from pangu_alpha.inference.streaming import TextStream
 from pangu_alpha.model import PanguAlpha
 from pangu_alpha.tokenizer import Tokenizer
 
-CHUNK = 64
+CHUNK = 32
 """Prompt tokens computed at once; the prompt is filled up to a multiple of it."""
 
 Reason = Literal["<eod>", "<eot>", "length"]

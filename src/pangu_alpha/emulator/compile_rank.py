@@ -11,6 +11,7 @@ directory of a job gets
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -52,6 +53,7 @@ def serve(orders: Connection) -> None:
 
     import pangu_alpha.training.distributed  # noqa: F401
 
+    gc.freeze()  # the forks need not look through all of it again
     running: set[int] = set()
     while True:
         if orders.poll(POLL_SECONDS):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -41,7 +42,7 @@ class Compilers:
         environment |= {"GLOG_v": "3", "OMP_NUM_THREADS": "1"}
         self._orders, theirs = multiprocessing.Pipe()
         with (self._folder / "log.txt").open("wb") as log, theirs:
-            self._server = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "pangu_alpha.emulator.compile_rank", str(theirs.fileno())],
                 cwd=self._folder,
                 env=environment,
@@ -49,6 +50,8 @@ class Compilers:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self.server = self._process.pid
+        """Id of the process that starts the others."""
         self._exit_codes: dict[int, int] = {}
 
     def __enter__(self) -> Compilers:
@@ -56,7 +59,7 @@ class Compilers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._orders.close()  # the server kills what still runs, and ends
-        self._server.wait()
+        self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self, rank: int, folder: Path) -> Compilation:
@@ -76,7 +79,7 @@ class Compilers:
                 self._remember(*answer)
         except (EOFError, OSError) as error:
             shutil.rmtree(aside)
-            log = Path(tempfile.gettempdir()) / f"pangu_compilers_{self._server.pid}.log"
+            log = Path(tempfile.gettempdir()) / f"pangu_compilers_{self.server}.log"
             shutil.copy(self._folder / "log.txt", log)
             raise CompileError(f"MindSpore cannot be loaded for compiling: its output is in {log}") from error
         return Compilation(self, rank, answer, folder, aside)
@@ -98,19 +101,22 @@ class Compilation:
     """A rank being compiled, in a folder beside the one in which the result is kept."""
 
     def __init__(self, compilers: Compilers, rank: int, process: int, folder: Path, aside: Path) -> None:
-        self._compilers, self._rank, self._process = compilers, rank, process
+        self.process = process
+        """Its id."""
+        self._compilers, self._rank = compilers, rank
         self._folder, self._aside = folder, aside
         self._exit_code: int | None = None
 
     def ended(self) -> bool:
         """Whether there is a result, or will never be one."""
-        self._exit_code = self._compilers.exit_code(self._process)
+        self._exit_code = self._compilers.exit_code(self.process)
         return self._exit_code is not None
 
     def stop(self) -> None:
         """Give it up."""
-        os.kill(self._process, signal.SIGKILL)
         while not self.ended():
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.process, signal.SIGKILL)
             time.sleep(0.01)
         shutil.rmtree(self._aside, ignore_errors=True)
 
@@ -121,7 +127,7 @@ class Compilation:
             CompileError: there is none.
         """
         if self._exit_code:
-            log = Path(tempfile.gettempdir()) / f"pangu_compile_rank_{self._rank}_{self._process}.log"
+            log = Path(tempfile.gettempdir()) / f"pangu_compile_rank_{self._rank}_{self.process}.log"
             shutil.move(self._aside / "log.txt", log)
             shutil.rmtree(self._aside, ignore_errors=True)
             raise CompileError(_failure(self._rank, self._exit_code, log))

@@ -81,7 +81,7 @@ def _become(job: Job) -> NoReturn:
     """Turn this fork into the process of `job`, and end it."""
     os.environ |= {"RANK_ID": str(job.rank), "MS_OM_PATH": str(job.folder)}
     os.chdir(job.folder)
-    log = os.open(job.log, os.O_WRONLY | os.O_CREAT)
+    log = os.open(job.log, os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:

@@ -73,8 +73,10 @@ class Compilers:
         # MindSpore leaves dumps and folders of its own in its working directory.
         work = aside / "work"
         work.mkdir()
+        log = aside / "log.txt"
+        log.touch()
         try:
-            self._orders.send(Job(rank, self._config, self._plans_memory, work, aside / "log.txt"))
+            self._orders.send(Job(rank, self._config, self._plans_memory, work, log))
             while isinstance(answer := self._orders.recv(), tuple):
                 self._remember(*answer)
         except (EOFError, OSError) as error:

@@ -73,11 +73,15 @@ def test_two_networks_of_one_shape_are_told_apart(
 ) -> None:
     config = inference_config()
     networks = [inference_network(config), inference_network(config)]
-    networks[1].embedding.word.table.set_data(networks[0].embedding.word.table * 2.0)
+    for item in networks[1].trainable_params():
+        item.set_data(item * 0.5)
     caches = [CachedNetwork(network, config, 1) for network in networks]
-    for network, cached in zip(networks, caches, strict=True):
-        logits = cached(np.array([[7]], np.int32), np.zeros((1, 1), np.int32), np.zeros(1, np.int32))
-        np.testing.assert_allclose(logits[0], recompute(network, config, [7], EOD), atol=2e-5)
+    tokens = [7, 9, 11]
+    for place, token in enumerate(tokens):  # in turns: both caches have the same names
+        for network, cached in zip(networks, caches, strict=True):
+            logits = cached(np.array([[token]], np.int32), np.array([[place]], np.int32), np.array([place], np.int32))
+            expected = recompute(network, config, tokens[: place + 1], EOD)
+            np.testing.assert_allclose(logits[0], expected, atol=1e-5 * np.abs(expected).max())
 
 
 def _positions(context: list[int]) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -30,7 +30,7 @@ SEQ_LENGTH = 16
 VOCAB_SIZE = 97
 _EOD, _PAD = 0, 1
 ComputeDtype = Literal["float32", "float16"]
-COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "float16")
+COMPUTE_DTYPES: tuple[ComputeDtype, ...] = get_args(ComputeDtype)
 
 
 @dataclass(frozen=True)

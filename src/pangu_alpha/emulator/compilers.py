@@ -1,4 +1,4 @@
-"""The processes that compile: one that has MindSpore loaded, and forks of it, one a rank."""
+"""The processes that compile: a server that has MindSpore loaded, and forks of it, one a rank."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from pathlib import Path
 from types import TracebackType
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.emulator.compile_rank import Job
+from pangu_alpha.emulator.compile_server import Job
 from pangu_alpha.emulator.standin import Level, simulated_environment
 from pangu_alpha.errors import CompileError
 
 _ALLOCATOR = "glibc.malloc.tcache_count=60000:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
-"""The compiler makes and drops millions of small objects: kept instead of merged they cost a quarter less time."""
+"""The compiler makes and drops millions of small objects: kept instead of merged they cost a quarter less time. Neither
+is memory given back to the system, to be cleared and fetched again."""
 _LARGE_PAGES = ":glibc.malloc.hugetlb=1"
 """Save time where gigabytes are used, and cost it otherwise."""
 
 
 class Compilers:
-    """Compiles ranks of one recipe while the `with` statement lasts; see `compile_rank.py` for the other side."""
+    """Compiles ranks of one recipe while the `with` statement lasts; see `compile_server.py` for the other side."""
 
     def __init__(self, config: RunConfig, level: Level) -> None:
         """Build the stand-in if need be, and start loading MindSpore.
@@ -36,30 +37,34 @@ class Compilers:
         """
         self._config, self._plans_memory = config, level == 1
         soc = "Ascend910B1" if config.model.compute_dtype == "bfloat16" else "Ascend910A"
+        # Each fork sets its own rank.
         environment = simulated_environment(0, config.parallel.num_devices, level, soc)
         environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR + (_LARGE_PAGES if self._plans_memory else ""))
         self._folder = Path(tempfile.mkdtemp(prefix="pangu_compilers_"))
         environment |= {"GLOG_v": "3", "OMP_NUM_THREADS": "1"}
         self._orders, theirs = multiprocessing.Pipe()
         with (self._folder / "log.txt").open("wb") as log, theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pangu_alpha.emulator.compile_rank", str(theirs.fileno())],
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "pangu_alpha.emulator.compile_server", str(theirs.fileno())],
                 cwd=self._folder,
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # Ctrl-C on the terminal does not reach it: it ends when the pipe is closed, and then takes all with it.
+                start_new_session=True,
             )
-        self.server = self._process.pid
-        """Id of the process that starts the others."""
+        self.server_id = self._server.pid
         self._exit_codes: dict[int, int] = {}
+        self._is_loaded = False
 
     def __enter__(self) -> Compilers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._orders.close()  # the server kills what still runs, and ends
-        self._process.wait()
+        self._orders.close()
+        self._server.kill()  # it may still be loading
+        self._server.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self, rank: int, folder: Path) -> Compilation:
@@ -79,11 +84,13 @@ class Compilers:
             self._orders.send(Job(rank, self._config, self._plans_memory, work, log))
             while isinstance(answer := self._orders.recv(), tuple):
                 self._remember(*answer)
-        except (EOFError, OSError) as error:
+        except BaseException as error:
             shutil.rmtree(aside)
-            log = Path(tempfile.gettempdir()) / f"pangu_compilers_{self.server}.log"
-            shutil.copy(self._folder / "log.txt", log)
-            raise CompileError(f"MindSpore cannot be loaded for compiling: its output is in {log}") from error
+            if isinstance(error, (EOFError, OSError)):
+                raise CompileError(self._death()) from error
+            raise
+        self._is_loaded = True
+        self._exit_codes.pop(answer, None)  # of an earlier process with the same id
         return Compilation(self, rank, answer, folder, aside)
 
     def exit_code(self, process: int) -> int | None:
@@ -92,33 +99,40 @@ class Compilers:
             while self._orders.poll():
                 self._remember(*self._orders.recv())
         except (EOFError, OSError):
-            return -signal.SIGKILL
+            return self._exit_codes.get(process, -signal.SIGKILL)
         return self._exit_codes.get(process)
 
     def _remember(self, process: int, exit_code: int) -> None:
         self._exit_codes[process] = exit_code
 
+    def _death(self) -> str:
+        """Why there is no server any more."""
+        if self._is_loaded:
+            return "the compilers were killed, most likely because the memory ran out: lower --jobs"
+        log = Path(tempfile.gettempdir()) / f"pangu_compilers_{self.server_id}.log"
+        shutil.copy(self._folder / "log.txt", log)
+        return f"MindSpore cannot be loaded for compiling: its output is in {log}"
+
 
 class Compilation:
     """A rank being compiled, in a folder beside the one in which the result is kept."""
 
-    def __init__(self, compilers: Compilers, rank: int, process: int, folder: Path, aside: Path) -> None:
-        self.process = process
-        """Its id."""
+    def __init__(self, compilers: Compilers, rank: int, process_id: int, folder: Path, aside: Path) -> None:
+        self.process_id = process_id
         self._compilers, self._rank = compilers, rank
         self._folder, self._aside = folder, aside
         self._exit_code: int | None = None
 
     def ended(self) -> bool:
         """Whether there is a result, or will never be one."""
-        self._exit_code = self._compilers.exit_code(self.process)
+        self._exit_code = self._compilers.exit_code(self.process_id)
         return self._exit_code is not None
 
     def stop(self) -> None:
         """Give it up."""
         while not self.ended():
             with suppress(ProcessLookupError):  # it has just ended
-                os.kill(self.process, signal.SIGKILL)
+                os.kill(self.process_id, signal.SIGKILL)
             time.sleep(0.01)
         shutil.rmtree(self._aside, ignore_errors=True)
 
@@ -129,7 +143,7 @@ class Compilation:
             CompileError: there is none.
         """
         if self._exit_code:
-            log = Path(tempfile.gettempdir()) / f"pangu_compile_rank_{self._rank}_{self.process}.log"
+            log = Path(tempfile.gettempdir()) / f"pangu_compile_rank_{self._rank}_{self.process_id}.log"
             shutil.move(self._aside / "log.txt", log)
             shutil.rmtree(self._aside, ignore_errors=True)
             raise CompileError(_failure(self._rank, self._exit_code, log))

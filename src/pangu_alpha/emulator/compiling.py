@@ -11,7 +11,8 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +41,7 @@ _CODE = (
     "training/norm.py",
     "training/optimizer.py",
     "training/step.py",
-    "emulator/compile_rank.py",
+    "emulator/compile_server.py",
     "emulator/compilers.py",
     "emulator/standin.py",
 )
@@ -62,7 +63,7 @@ class Measured:
     """What compiling a rank took."""
 
     build_seconds: float
-    """Starting MindSpore and making the network's Cells."""
+    """Making the network's Cells; MindSpore is loaded already."""
     compile_seconds: float
     plan_seconds: float
     """Planning operators and memory; level 1 only."""
@@ -123,13 +124,14 @@ def compile_ranks(
     if missing:
         with Compilers(config, level) as compilers, progress("compiling", len(missing), "programs") as advance:
             waiting = {rank: folders[rank] for rank in missing}
-            for compilation in _compile(compilers, waiting, num_jobs or _num_jobs()):
-                compilation.keep(code)
-                advance(1)
+            with closing(_compile(compilers, waiting, num_jobs or _num_jobs())) as compilations:
+                for compilation in compilations:
+                    compilation.keep(code)
+                    advance(1)
     return [CompiledRank(rank, folder, _measured(folder)) for rank, folder in folders.items()]
 
 
-def _compile(compilers: Compilers, folders: Mapping[int, Path], num_jobs: int) -> Iterator[Compilation]:
+def _compile(compilers: Compilers, folders: Mapping[int, Path], num_jobs: int) -> Generator[Compilation]:
     """Compile the ranks of `folders`, `num_jobs` at a time; each is yielded when it has ended."""
     waiting = deque(folders.items())
     running: list[Compilation] = []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from pangu_alpha.emulator.cases import Case
 from pangu_alpha.emulator.compiling import code_version
 from pangu_alpha.emulator.parity import Difference, Verdict, compile_programs, verify
+from pangu_alpha.errors import CompileError
 
 RESULTS = "verdicts.json"
 
@@ -29,23 +31,40 @@ def verify_all(cases: Sequence[Case], folder: Path, num_jobs: int | None) -> Ite
     code = code_version()
     good = {case: verdict for case in cases if (verdict := kept.get(str(case), {}).get(code)) and verdict.is_good}
     waiting = deque(case for case in cases if case not in good)
-    with ThreadPoolExecutor(1) as executor:
-
-        def compile_next() -> Future[None]:
-            case = waiting.popleft() if waiting else None
-            return executor.submit(lambda: compile_programs(case, num_jobs) if case else None)
-
-        compiled = compile_next()
-        for case in cases:
-            if case in good:
-                yield good[case]
-                continue
-            wait([compiled])  # what it may have raised, `verify` will meet as well
-            compiled = compile_next()
+    compiled = _compile_first(waiting, num_jobs)
+    for case in cases:
+        if case in good:
+            yield good[case]
+            continue
+        refusal = compiled.exception()  # waits
+        compiled = _compile_first(waiting, num_jobs)
+        if refusal is None:
             verdict = verify(case, num_jobs)
-            kept[str(case)] = {code: verdict}
-            _write(folder, kept)
-            yield verdict
+        elif isinstance(refusal, CompileError):
+            verdict = Verdict(str(case), failure=str(refusal))
+        else:
+            raise refusal
+        kept[str(case)] = {code: verdict}
+        _write(folder, kept)
+        yield verdict
+
+
+def _compile_first(waiting: deque[Case], num_jobs: int | None) -> Future[None]:
+    """Begin to compile the first of `waiting`, if there is one, and remove it."""
+    future: Future[None] = Future()
+    case = waiting.popleft() if waiting else None
+
+    def work() -> None:
+        try:
+            if case is not None:
+                compile_programs(case, num_jobs)
+            future.set_result(None)
+        except BaseException as error:
+            future.set_exception(error)
+
+    # A daemon, so that Ctrl-C does not wait for it; the compilers end when they are not listened to any more.
+    Thread(target=work, daemon=True).start()
+    return future
 
 
 def draw(verdicts: Sequence[Verdict]) -> Figure:

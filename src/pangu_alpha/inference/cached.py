@@ -142,7 +142,8 @@ class CachedGraph(nn.Cell):
 class CachedNetwork:
     """The network with its cache. Shares the network's parameters.
 
-    Compiled once for each number T of new tokens that it is called with.
+    Compiled once for each number T of new tokens that it is called with. Make one and keep it: MindSpore frees the
+    graphs of a Cell when the Cell goes, but keeps those of a function.
     """
 
     def __init__(self, network: PanguAlpha, config: ModelConfig, batch_size: int) -> None:
@@ -168,10 +169,13 @@ class CachedNetwork:
             positions: [B, T], counted from the start of the token's document; 0 for padding.
             slots: [T], where they go in the ring, one after the other.
         """
+        # Not in the graph, where mask and rows would be twelve kernels. The largest mask is that of a prompt's piece.
         ages = (slots[:, None] - self._slots) % len(self._slots)
         mask = np.where(ages > positions[:, None, :, None], np.float32(MASKED), np.float32(0))
         cache_rows = (self._first_rows + slots).reshape(-1)
+        # A tensor over the memory of the table: the Parameter itself would be recognised, and copied again.
+        table = Tensor(self._table)
         logits: NDArray[np.float32] = self._compute(
-            Tensor(ids), Tensor(positions), Tensor(mask), Tensor(cache_rows), Tensor(self._table)
+            Tensor(ids), Tensor(positions), Tensor(mask), Tensor(cache_rows), table
         ).asnumpy()
         return logits

@@ -37,7 +37,7 @@ def prepare_environment(verbose: bool) -> None:
         "MS_COMPILER_CACHE_PATH": str(cache),
         # The fused kernels' idle threads would keep the cores from MindSpore's own.
         "OMP_WAIT_POLICY": "passive",
-        # MindSpore sets "python", which takes 200 times as long to read a program.
+        # MindSpore sets "python", which takes a hundred times as long to read a program.
         "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "upb",
         # The fusing compiler looks for its table of tilings below this folder, and complains about any other.
         "AKG_WHITE_LIST_PATH": "/",

@@ -1,6 +1,6 @@
 """Compiles ranks' training programs, each in a process of its own, whose environment makes it that rank.
 
-`python -m pangu_alpha.emulator.compile_rank FD`, started by `compilers.py`, gets its jobs through the open file FD.
+`python -m pangu_alpha.emulator.compile_server FD`, started by `compilers.py`, gets its jobs through the open file FD.
 It loads MindSpore once and forks for each job: loading takes as long as compiling a small program. The working
 directory of a job gets
 
@@ -11,14 +11,16 @@ directory of a job gets
 
 from __future__ import annotations
 
-import gc
+import ctypes
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
 
 POLL_SECONDS = 0.02
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -47,51 +50,55 @@ class Job:
 def serve(orders: Connection) -> None:
     """Fork a process for each `Job` that arrives, and send back its id at once and (id, exit code) when it ends.
 
-    Returns when the other side is gone; what still compiles then is killed.
+    Returns when the other side is gone; what still compiles then is killed, and its folder removed.
     """
     import mindspore  # noqa: F401 - for the processes to come
 
     import pangu_alpha.training.distributed  # noqa: F401
 
-    gc.freeze()  # the forks need not look through all of it again
-    running: set[int] = set()
-    while True:
-        if orders.poll(POLL_SECONDS):
-            try:
+    server = os.getpid()
+    running: dict[int, Job] = {}
+    with suppress(EOFError, ConnectionError):  # the other side is gone
+        while True:
+            if orders.poll(POLL_SECONDS):
                 job = orders.recv()
-            except EOFError:
-                break
-            process = os.fork()
-            if process == 0:
-                orders.close()
-                _become(job)
-            running.add(process)
-            orders.send(process)
-        while running:
-            process, status = os.waitpid(-1, os.WNOHANG)
-            if process == 0:
-                break
-            running.remove(process)
-            orders.send((process, os.waitstatus_to_exitcode(status)))
-    for process in running:
+                process = os.fork()
+                if process == 0:
+                    orders.close()
+                    _become(job, server)
+                running[process] = job
+                orders.send(process)
+            while running:
+                process, status = os.waitpid(-1, os.WNOHANG)
+                if process == 0:
+                    break
+                del running[process]
+                orders.send((process, os.waitstatus_to_exitcode(status)))
+    for process, job in running.items():
         os.kill(process, signal.SIGKILL)
+        shutil.rmtree(job.log.parent, ignore_errors=True)
 
 
-def _become(job: Job) -> NoReturn:
-    """Turn this fork into the process of `job`, and end it."""
-    os.environ |= {"RANK_ID": str(job.rank), "MS_OM_PATH": str(job.folder)}
-    os.chdir(job.folder)
-    log = os.open(job.log, os.O_WRONLY)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+def _become(job: Job, server: int) -> NoReturn:
+    """Turn this fork of `server` into the process of `job`, and end it."""
+    exit_code = 1
     try:
-        compile_rank(job)
+        # A server that is killed, for memory say, leaves no compilers behind.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == server:
+            log = os.open(job.log, os.O_WRONLY)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.environ |= {"RANK_ID": str(job.rank), "MS_OM_PATH": str(job.folder)}
+            os.chdir(job.folder)
+            compile_rank(job)
+            exit_code = 0
     except BaseException:
         traceback.print_exc()
-        os._exit(1)
-    # Not sys.exit: MindSpore takes seconds to take everything down, and sometimes crashes in it.
-    sys.stdout.flush()
-    os._exit(0)
+    finally:
+        sys.stdout.flush()
+        # Not sys.exit: MindSpore takes seconds to take everything down, and sometimes crashes in it.
+        os._exit(exit_code)
 
 
 def compile_rank(job: Job) -> None:

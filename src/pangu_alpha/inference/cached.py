@@ -13,6 +13,7 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.api import _cell_graph_executor
 from mindspore.common.initializer import initializer
 from numpy.typing import NDArray
 
@@ -142,19 +143,13 @@ class CachedGraph(nn.Cell):
 class CachedNetwork:
     """The network with its cache. Shares the network's parameters.
 
-    Compiled once for each number T of new tokens that it is called with. Make one and keep it: MindSpore frees the
-    graphs of a Cell when the Cell goes, but keeps those of a function.
+    Compiled once for each number T of new tokens that it is called with.
     """
 
     def __init__(self, network: PanguAlpha, config: ModelConfig, batch_size: int) -> None:
-        graph = CachedGraph(network, config, batch_size).set_train(False)
-
-        # A Cell that is called tells all Cells in it which graph is meant, each time: half a millisecond.
-        @ms.jit
-        def compute(*inputs: Tensor) -> Tensor:
-            return graph(*inputs)
-
-        self._compute = compute
+        self._graph = CachedGraph(network, config, batch_size).set_train(False)
+        self._compiled: dict[int, str] = {}
+        """MindSpore's key of the graph for T tokens, by T."""
         self._table = network.embedding.word.table
         self._slots = np.arange(config.seq_length, dtype=np.int32)
         self._first_rows = np.arange(batch_size * config.num_heads, dtype=np.int32)[:, None] * config.seq_length
@@ -175,7 +170,16 @@ class CachedNetwork:
         cache_rows = (self._first_rows + slots).reshape(-1)
         # A tensor over the memory of the table: the Parameter itself would be recognised, and copied again.
         table = Tensor(self._table)
-        logits: NDArray[np.float32] = self._compute(
+        logits: NDArray[np.float32] = self._run(
             Tensor(ids), Tensor(positions), Tensor(mask), Tensor(cache_rows), table
         ).asnumpy()
         return logits
+
+    def _run(self, input_ids: Tensor, *others: Tensor) -> Tensor:
+        """Call the graph. The Cell's own call would tell each Cell in it which graph is meant: half a millisecond."""
+        graph, num_tokens = self._graph, input_ids.shape[1]
+        if num_tokens not in self._compiled:
+            graph.compile(input_ids, *others)
+            self._compiled[num_tokens] = graph.arguments_key
+        graph.arguments_key = self._compiled[num_tokens]
+        return _cell_graph_executor(graph, input_ids, *others, phase=graph.phase)

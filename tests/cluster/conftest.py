@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from pangu_alpha.cluster.job import KILL
+
 Document = dict[str, Any]
+Pair = tuple[Callable[[], bool], Callable[[], object]]
 NOW = 1_800_000_000.0
 """Seconds since 1970 at which the runs of `recorded_run` are looked at."""
 
@@ -41,6 +46,31 @@ class RecordedRun:
     def end(self, *ends: Document) -> None:
         """Write how processes ended; without a time, that is 1 s ago."""
         self.write("logs/exits.json", json.dumps([{"time": self.now - 1, **end} for end in ends]))
+
+
+@pytest.fixture
+def meanwhile() -> Callable[..., None]:
+    """Acts beside a job that the test watches: `meanwhile(requests, (condition, act), ...)`, one after the other.
+
+    When a condition does not come true in time, the job is ended at once, so that the test fails instead of hanging.
+    """
+
+    def begin(
+        requests: list[int], *pairs: tuple[Callable[[], bool], Callable[[], object]], seconds: float = 60
+    ) -> None:
+        def work() -> None:
+            end = time.monotonic() + seconds
+            for condition, act in pairs:
+                while not condition():
+                    if time.monotonic() > end:
+                        requests.append(KILL)
+                        return
+                    time.sleep(0.01)
+                act()
+
+        threading.Thread(target=work, daemon=True).start()
+
+    return begin
 
 
 @pytest.fixture

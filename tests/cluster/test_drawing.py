@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import image
+from numpy.typing import NDArray
 
 from pangu_alpha.cluster.drawing import draw
 from pangu_alpha.cluster.placement import arrange, shuffled
@@ -39,11 +40,18 @@ def test_the_same_table_gives_the_same_svg(tmp_path: Path) -> None:
 
 
 def test_a_png_shows_the_difference(tmp_path: Path) -> None:
-    draw(_table(), shuffled(_table(), 3), MESH, tmp_path / "places.png")
-    pixels = image.imread(tmp_path / "places.png")
-    left, right = np.split(pixels[:, : pixels.shape[1] // 2 * 2], 2, axis=1)
-    assert pixels.shape[0] > 500
-    assert (left != right).mean() > 0.01
+    """Beside the same table twice: the left half stays, the right half has the ranks elsewhere."""
+
+    def halves(other: RankTable) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        draw(_table(), other, MESH, tmp_path / "places.png")
+        pixels = image.imread(tmp_path / "places.png")
+        assert pixels.shape[0] > 500
+        left, right = np.split(pixels[:, : pixels.shape[1] // 2 * 2], 2, axis=1)
+        return left, right
+
+    same, different = halves(_table()), halves(shuffled(_table(), 3))
+    changed = [(before != after).any(axis=-1).mean() for before, after in zip(same, different, strict=True)]
+    assert changed[0] < 0.001 < 0.01 < changed[1]
 
 
 def test_drawings_that_cannot_be_written(tmp_path: Path) -> None:

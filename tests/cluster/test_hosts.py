@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,18 +92,21 @@ def test_ssh_gets_its_options() -> None:
     assert ssh_words("npu7", "ssh -p 2222")[:4] == ["ssh", "-p", "2222", "npu7"]
 
 
-def test_stop_and_kill_reach_the_rank(tmp_path: Path) -> None:
+def _has(path: Path, text: str) -> Callable[[], bool]:
+    return lambda: path.exists() and text in path.read_text()
+
+
+def test_stop_and_kill_reach_the_rank(tmp_path: Path, meanwhile: Callable[..., None]) -> None:
     script = "trap 'echo saving' TERM; echo ready; while true; do sleep 0.05; done"
     logs = _logs(tmp_path)
     requests: list[int] = []
 
-    def ask() -> None:
-        for text, number in (("ready", signal.SIGTERM), ("saving", KILL)):
-            while not (logs / "rank_3.log").exists() or text not in (logs / "rank_3.log").read_text():
-                time.sleep(0.01)
-            requests.append(number)
-
-    threading.Timer(0.0, ask).start()
+    log = logs / "rank_3.log"
+    meanwhile(
+        requests,
+        (_has(log, "ready"), lambda: requests.append(signal.SIGTERM)),
+        (_has(log, "saving"), lambda: requests.append(KILL)),
+    )
     with pytest.raises(TrainingError, match="ended at once, as asked"), Job(requests) as job:
         job.members.append(start_host("server", _order(tmp_path, "3", script), SSH, logs))
         job.watch(None)
@@ -112,37 +114,32 @@ def test_stop_and_kill_reach_the_rank(tmp_path: Path) -> None:
     assert (logs / "rank_3.log").read_text() == "ready\nsaving\n"
 
 
-def test_rank_that_does_not_save_is_told(tmp_path: Path) -> None:
+def test_rank_that_does_not_save_is_told(tmp_path: Path, meanwhile: Callable[..., None]) -> None:
     logs = _logs(tmp_path)
     requests: list[int] = []
 
-    def ask() -> None:
-        while not (logs / "rank_3.log").exists() or not (logs / "rank_3.log").read_text():
-            time.sleep(0.01)
-        requests.append(signal.SIGTERM)
-
-    threading.Timer(0.0, ask).start()
+    meanwhile(requests, (_has(logs / "rank_3.log", "ready"), lambda: requests.append(signal.SIGTERM)))
     with pytest.raises(TrainingError, match=r"host server: .*rank 3 died \(exit code 28\)"), Job(requests) as job:
         script = "trap 'echo no space; exit 28' TERM; echo ready; while true; do sleep 0.05; done"
         job.members.append(start_host("server", _order(tmp_path, "3", script), SSH, logs))
         job.watch(None)
 
 
-def test_256_hosts(tmp_path: Path) -> None:
+def test_256_hosts(tmp_path: Path, meanwhile: Callable[..., None]) -> None:
     (tmp_path / "started").mkdir()
     script = "echo $$ > started/$RANK_ID; [ $RANK_ID != 200 ] || while [ ! -e fail ]; do sleep 0.1; done && exit 5; "
     script = script.replace("&& exit 5; ", "; [ $RANK_ID != 200 ] || exit 5; exec sleep 1000")
     logs = _logs(tmp_path)
 
-    def fail() -> None:
-        while sum(1 for _ in (tmp_path / "started").iterdir()) < 256:
-            time.sleep(0.1)
-        (tmp_path / "fail").touch()
+    requests: list[int] = []
 
-    threading.Timer(0.0, fail).start()
+    def all_have_started() -> bool:
+        return sum(1 for _ in (tmp_path / "started").iterdir()) == 256
+
+    meanwhile(requests, (all_have_started, (tmp_path / "fail").touch), seconds=200)
     with (
         pytest.raises(TrainingError, match=r"^host 10.0.0.200: rank 200 died \(exit code 5\)") as caught,
-        Job([]) as job,
+        Job(requests) as job,
     ):
         for host in range(256):
             job.members.append(start_host(f"10.0.0.{host}", _order(tmp_path, str(host), script), SSH, logs))

@@ -4,8 +4,8 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,18 +77,18 @@ def test_the_killed_one_is_named_before_those_it_took_along(tmp_path: Path) -> N
     assert text.endswith("and 4 more at the same time") and text.count("died") == 4
 
 
-def test_signal_lets_ranks_save_and_leaves_the_scheduler_to_them(tmp_path: Path) -> None:
+def test_signal_lets_ranks_save_and_leaves_the_scheduler_to_them(
+    tmp_path: Path, meanwhile: Callable[..., None]
+) -> None:
     requests: list[int] = []
     script = "trap 'echo saved; exit 143' TERM; echo ready; while true; do sleep 0.05; done"
     tasks = [_shell("scheduler", "sleep 100"), _shell("rank 0", script), _shell("rank 1", script)]
     logs = tmp_path / "logs"
 
-    def ask() -> None:
-        while not all((logs / f"rank_{i}.log").exists() and (logs / f"rank_{i}.log").read_text() for i in (0, 1)):
-            time.sleep(0.01)
-        requests.append(signal.SIGINT)
+    def both_are_ready() -> bool:
+        return all((logs / f"rank_{i}.log").exists() and (logs / f"rank_{i}.log").read_text() for i in (0, 1))
 
-    threading.Timer(0.0, ask).start()
+    meanwhile(requests, (both_are_ready, lambda: requests.append(signal.SIGINT)))
     assert _run(tasks, logs, requests) == [-signal.SIGKILL, 143, 143]
     assert (logs / "rank_1.log").read_text() == "ready\nsaved\n"
 

@@ -1,5 +1,6 @@
-# Sourced by quickstart.sh and test.sh: makes .venv in the project with the pinned packages and the project itself.
-# Usage: install REQUIREMENTS...      PYTHON names the interpreter to make .venv with.
+#!/usr/bin/env bash
+# Makes .venv in the project with the pinned packages and the project itself: `bash launch/install.sh`.
+# Sourced by quickstart.sh and test.sh for `install REQUIREMENTS...`.    PYTHON names the interpreter to make .venv with.
 
 # Prints the first interpreter of a version that MindSpore 2.10 has packages for.
 find_python() {
@@ -42,3 +43,9 @@ install() {
     .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --editable . || return 2
     echo "$stamp" >"$file"
 }
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+    set -euo pipefail
+    cd "$(dirname "$0")/.."
+    install requirements.txt
+fi

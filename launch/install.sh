@@ -2,11 +2,14 @@
 # Makes .venv in the project with the pinned packages and the project itself: `bash launch/install.sh`.
 # Sourced by quickstart.sh and test.sh for `install REQUIREMENTS...`.    PYTHON names the interpreter to make .venv with.
 
+# Whether an interpreter runs and has a version that MindSpore 2.10 has packages for.
+fits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+
 # Prints the first interpreter of a version that MindSpore 2.10 has packages for.
 find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} python3.12 python3.11 python3.10 python3; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+        if fits "$candidate"; then
             echo "$candidate"
             return
         fi
@@ -20,10 +23,19 @@ find_python() {
     return 2
 }
 
+# Prints the version of an interpreter that works, and nothing for any other.
+version_of() { "$1" -c 'import sys; print(sys.version)' 2>/dev/null || true; }
+
 install() {
-    local python version stamp file
-    python=$(find_python) || return
-    version=$("$python" -c 'import sys; print(sys.version)')
+    local python version stamp file present
+    present=$(version_of .venv/bin/python)
+    # Without a wish, the .venv that is there is kept, whatever other Pythons have come since.
+    if [[ -z ${PYTHON:-} ]] && fits .venv/bin/python; then
+        python=.venv/bin/python
+    else
+        python=$(find_python) || return
+    fi
+    version=$(version_of "$python")
     # One stamp for each set of requirements: the tests' packages do not make the quickstart install again.
     file=.venv/installed_$(basename "${@: -1}" .txt)
     stamp=$(printf '%s\n' "$PWD" "$version"; cat pyproject.toml "$@")
@@ -31,7 +43,12 @@ install() {
         echo "install: .venv is up to date" >&2
         return
     fi
-    if [[ $(.venv/bin/python -c 'import sys; print(sys.version)' 2>/dev/null) != "$version" ]]; then
+    if [[ -n $present && $present != "$version" ]]; then
+        echo "install: .venv is of Python ${present%% *}, and $python is ${version%% *}. A running job may use .venv:" >&2
+        echo "go on without PYTHON=…, or end the jobs, remove it (rm -r $PWD/.venv) and start again" >&2
+        return 2
+    fi
+    if [[ -z $present ]]; then
         echo "install: making .venv with Python ${version%% *}" >&2
         if ! "$python" -m venv --clear .venv; then
             echo "$python cannot make virtual environments; on Debian and Ubuntu install its -venv package" >&2

@@ -28,6 +28,7 @@ from pangu_alpha.console import duration
 from pangu_alpha.data.documents import find_files, read_documents
 from pangu_alpha.data.example import PACKAGE
 from pangu_alpha.errors import PanguError, TokenizerError
+from pangu_alpha.files import written_aside
 from pangu_alpha.tokenizer import train_tokenizer as learn_pieces
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -304,9 +305,8 @@ def _parse() -> argparse.Namespace:
 
 
 def _write(path: Path, content: bytes) -> None:
-    aside = path.with_suffix(".tmp")
-    aside.write_bytes(content)
-    aside.replace(path)
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
 
 
 def _setting(key: str, value: object) -> str:

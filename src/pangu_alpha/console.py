@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PLAIN_INTERVAL = 10.0
 """Seconds between plain progress lines."""
+SILENCE = 30.0
+"""Seconds after which a plain line says that the work goes on, although nothing was finished."""
+RECENT = 60.0
+"""Seconds that the shown speed is of."""
 
 
 def say(text: str) -> None:
@@ -17,24 +24,29 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
+def progress(description: str, total: float, unit: str, done: float = 0.0) -> Iterator[Callable[[float], None]]:
     """Show how far long work is, how fast it goes and how long it will still take.
 
     Args:
         description: what is being done, for example ``packing``.
         total: amount of work, in `unit`.
         unit: what is counted, for example ``tokens`` or ``bytes``.
+        done: of it, by an earlier start; it does not count in the speed.
 
     Yields:
         A function to call with the amount done since the last call.
     """
     if sys.stderr.isatty():
-        with _rich_bar(description, total, unit) as advance:
+        with _rich_bar(description, total, unit, done) as advance:
             yield advance
     else:
-        lines = _PlainLines(description, total, unit)
-        yield lines.advance
-        lines.finish()
+        with _PlainLines(description, total, unit, done) as lines:
+            yield lines.advance
+
+
+def signal_name(number: int) -> str:
+    """What a person calls a signal."""
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
 def si(number: float) -> str:
@@ -57,7 +69,7 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def _rich_bar(description: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
+def _rich_bar(description: str, total: float, unit: str, done: float) -> Iterator[Callable[[float], None]]:
     # Imported here: rich takes 0.1 s, and verbs without long work should not pay for it.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -69,33 +81,59 @@ def _rich_bar(description: str, total: float, unit: str) -> Iterator[Callable[[f
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         TextColumn("{task.percentage:3.0f}%"),
         Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total)
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=RECENT) as bar:
+        task = bar.add_task(description, total=total, completed=int(done))
         yield lambda amount: bar.advance(task, amount)
 
 
 class _PlainLines:
-    def __init__(self, description: str, total: float, unit: str) -> None:
+    """Lines for a log: now and then how far the work is, and a sign of life where nothing is finished for long."""
+
+    def __init__(self, description: str, total: float, unit: str, done: float) -> None:
         self._description, self._total, self._unit = description, total, unit
-        self._done = 0.0
-        self._start = self._last = time.monotonic()
+        self._before = self._done = done
+        self._start = self._said = time.monotonic()
+        self._recent = deque([(self._start, done)])
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> _PlainLines:
+        threading.Thread(target=self._live, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._ended.set()
+        seconds, amount = time.monotonic() - self._start, self._done - self._before
+        rate = si(amount / seconds) if seconds else "-"
+        word = "done" if kind is None else "stopped"
+        say(f"{self._description}: {word}, {si(amount)} {self._unit} in {duration(seconds)} ({rate}/s)")
 
     def advance(self, amount: float) -> None:
-        self._done += amount
-        now = time.monotonic()
-        if now - self._last >= PLAIN_INTERVAL:
-            self._last = now
-            rate = self._done / (now - self._start)
-            left = duration(max(self._total - self._done, 0.0) / rate) if rate else "unknown"
-            share = 100 * self._done / self._total if self._total else 100.0
-            say(f"{self._description}: {share:.0f}%, {si(self._done)} {self._unit}, {si(rate)}/s, {left} left")
+        with self._lock:
+            self._done += amount
+            now = time.monotonic()
+            self._recent.append((now, self._done))
+            while now - self._recent[0][0] > RECENT and len(self._recent) > 2:
+                self._recent.popleft()
+            if now - self._said >= PLAIN_INTERVAL:
+                self._say(now)
 
-    def finish(self) -> None:
-        seconds = time.monotonic() - self._start
-        rate = si(self._done / seconds) if seconds else "-"
-        say(f"{self._description}: done, {si(self._done)} {self._unit} in {duration(seconds)} ({rate}/s)")
+    def _live(self) -> None:
+        while not self._ended.wait(PLAIN_INTERVAL):
+            with self._lock:
+                now = time.monotonic()
+                if now - self._said >= SILENCE and not self._ended.is_set():
+                    self._say(now)
+
+    def _say(self, now: float) -> None:
+        self._said = now
+        (begin, before), (_, done) = self._recent[0], self._recent[-1]
+        rate = (done - before) / (now - begin) if now > begin else 0.0
+        left = f"{duration(max(self._total - done, 0.0) / rate)} left" if rate else f"for {duration(now - self._start)}"
+        share = 100 * done / self._total if self._total else 100.0
+        say(f"{self._description}: {share:.0f}%, {si(done)} {self._unit}, {si(rate)}/s, {left}")

@@ -37,6 +37,10 @@ class TrainingError(PanguError):
     exit_code = 1
 
 
+class BusyError(PanguError):
+    """Another process is writing there."""
+
+
 class ClusterError(PanguError):
     """A rank table, an inventory or a host is not what a job needs."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from pangu_alpha.checkpoint import (
     find_checkpoint,
@@ -48,6 +50,76 @@ def test_any_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
         file.unlink()
     with pytest.raises(CheckpointError):
         open_checkpoint(file.parent)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [('"step": 5', '"step": 4'), ("记", "计"), ('"version": 2', '"version": 1')]
+)
+def test_an_index_that_was_changed_is_damaged(tmp_path: Path, before: str, after: str) -> None:
+    """Its own checksum covers what it says of the run: 40 instead of 48 samples would train on other data."""
+    index = save(tmp_path, 5) / "index.json"
+    text = index.read_text(encoding="utf-8")
+    assert before in text
+    index.write_text(text.replace(before, after, 1), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged: its checksum is not its own"):
+        open_checkpoint(index.parent)
+
+
+def test_an_index_of_the_first_format_has_no_checksum(tmp_path: Path) -> None:
+    index = save(tmp_path, 5) / "index.json"
+    fields = json.loads(index.read_text(encoding="utf-8"))
+    del fields["checksum"]
+    index.write_text(json.dumps({**fields, "version": 1}), encoding="utf-8")
+    assert open_checkpoint(index.parent).step == 5
+    index.write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="its checksum is not its own"):
+        open_checkpoint(index.parent)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path, bad: float) -> None:
+    weights = {"a": np.float32([1, 2]), "b": np.float32([[bad, 0]])}
+    with pytest.raises(CheckpointError, match="after step 7, b holds numbers that are not finite"):
+        save_checkpoint(tmp_path, 7, {"weights": weights}, {})
+    assert list(tmp_path.iterdir()) == []
+    path = save(tmp_path, 5)
+    tensors = load_file(path / "weights.safetensors")
+    next(iter(tensors.values())).flat[0] = bad
+    save_file(tensors, path / "weights.safetensors")
+    index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+    index["files"]["weights"]["sha256"] = hashlib.sha256((path / "weights.safetensors").read_bytes()).hexdigest()
+    del index["checksum"]
+    (path / "index.json").write_text(json.dumps({**index, "version": 1}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="not finite: the run had diverged when it was saved"):
+        open_checkpoint(path).load("weights")
+
+
+def test_pruning_keeps_the_newest_good_one_whatever_is_beside_it(tmp_path: Path) -> None:
+    """A damaged newer one does not count, and stays until the run comes to its step."""
+    for step in (1, 2, 3, 9):
+        save(tmp_path, step)
+    (tmp_path / "step_00000009" / "weights.safetensors").write_bytes(b"damaged")
+    (tmp_path / "step_00000002" / "weights.safetensors").write_bytes(b"damaged")
+    prune_checkpoints(tmp_path, keep=1)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000003", "step_00000009"]
+    assert open_checkpoint(tmp_path / "step_00000003").step == 3
+
+
+def test_pruning_removes_what_killed_processes_left(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    for name in ("step_00000000", ".step_00000002.77_ab.part", ".writing_x"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.safetensors").write_bytes(b"half")
+    prune_checkpoints(tmp_path, keep=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+
+
+def test_a_checkpoint_that_is_known_to_be_good_is_not_read_again(tmp_path: Path) -> None:
+    path = save(tmp_path, 1)
+    (path / "weights.safetensors").write_bytes(b"so that reading would fail")
+    save(tmp_path, 2)
+    prune_checkpoints(tmp_path, keep=2, known_good={path})
+    assert len(list_checkpoints(tmp_path)) == 2
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
@@ -102,7 +174,7 @@ def test_an_existing_checkpoint_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="cannot be written"):
+    with pytest.raises(CheckpointError, match="could not be written"):
         save(tmp_path / "file" / "checkpoints", 1)
 
 

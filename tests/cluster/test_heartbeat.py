@@ -42,8 +42,8 @@ def test_phases_follow_each_other(tmp_path: Path) -> None:
 def test_short_steps_write_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, writes = [1000.0], []
     monkeypatch.setattr(heartbeat.time, "time", lambda: now[0])
-    write_aside = heartbeat._write_aside
-    monkeypatch.setattr(heartbeat, "_write_aside", lambda *words: (writes.append(now[0]), write_aside(*words)))
+    write_text = heartbeat.write_text
+    monkeypatch.setattr(heartbeat, "write_text", lambda *words: (writes.append(now[0]), write_text(*words)))
     with HeartbeatWriter(_config(tmp_path), 0) as writer:
         writer.report("training", 1)
         writes.clear()

@@ -8,6 +8,7 @@ from pangu_alpha.checkpoint.store import (
     open_checkpoint,
     prune_checkpoints,
     save_checkpoint,
+    step_name,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "open_checkpoint",
     "prune_checkpoints",
     "save_checkpoint",
+    "step_name",
 ]

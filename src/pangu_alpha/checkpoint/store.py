@@ -3,7 +3,7 @@
     RUN/checkpoints/step_00000200/
         weights.safetensors      parameters, float32, named after their place in the network
         optimizer.safetensors    adam_m.* and adam_v.* of the same names
-        index.json               shapes, types, checksums, and the state of the run
+        index.json               shapes, types, checksums, its own too, and the state of the run
 
 The directory is written under a temporary name, flushed to disk and renamed. Tensors are whole, in global shape: a
 checkpoint knows nothing of the topology that wrote it.
@@ -14,9 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pangu_alpha.errors import CheckpointError
+from pangu_alpha.files import ASIDE, aside_of, remove, written_aside
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_VERSION_WITHOUT_CHECKSUM = 1
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -62,12 +62,28 @@ class Checkpoint:
         """The tensors of `group` (`weights` or `optimizer`) by name.
 
         Raises:
-            CheckpointError: the file does not hold the tensors that the index lists.
+            CheckpointError: the file does not hold the tensors that the index lists, or one is not finite.
         """
         tensors: dict[str, npt.NDArray[np.float32]] = load_file(self.path / f"{group}.safetensors")
         if {name: tensor.shape for name, tensor in tensors.items()} != self.shapes[group]:
             raise CheckpointError(f"{self.path}: {group}.safetensors and index.json list different tensors")
+        wrong = not_finite(tensors)
+        if wrong is not None:
+            raise CheckpointError(
+                f"{self.path}: {wrong} in {group}.safetensors holds numbers that are not finite: the run had diverged "
+                "when it was saved. Remove this checkpoint and use an earlier one"
+            )
         return tensors
+
+
+def not_finite(tensors: Tensors) -> str | None:
+    """The first tensor that holds a number that is not finite; None when there is none."""
+    return next((name for name, tensor in tensors.items() if not np.isfinite(tensor).all()), None)
+
+
+def step_name(step: int) -> str:
+    """The name of the directory of a step's checkpoint; names are in the order of the steps."""
+    return f"step_{step:08d}"
 
 
 def save_checkpoint(root: Path, step: int, groups: Mapping[str, Tensors], state: Mapping[str, Any]) -> Path:
@@ -80,28 +96,29 @@ def save_checkpoint(root: Path, step: int, groups: Mapping[str, Tensors], state:
         state: anything JSON can hold.
 
     Raises:
-        CheckpointError: the disk is full or not writable. What was there before is untouched.
+        CheckpointError: a tensor is not finite, or the disk is full or not writable. What was there before stays.
     """
-    final = root / f"step_{step:08d}"
+    for tensors in groups.values():
+        wrong = not_finite(tensors)
+        if wrong is not None:
+            raise CheckpointError(
+                f"after step {step}, {wrong} holds numbers that are not finite: the run has diverged, and nothing was "
+                "saved. Go on from the last checkpoint with a lower schedule.learning_rate"
+            )
+    final = root / step_name(step)
     if final.exists():
         try:
             return open_checkpoint(final).path
         except CheckpointError:
-            shutil.rmtree(final)  # damaged: the run went on from an earlier one and came here again
+            _take_away(final)  # damaged: the run went on from an earlier one and came here again
     try:
         root.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".writing_", dir=root))
-    except OSError as error:
-        raise CheckpointError(f"{root} cannot be written: {error}") from error
-    try:
-        _write(aside, step, groups, state)
-        aside.chmod(0o755)
-        aside.rename(final)
+        with written_aside(final) as aside:
+            aside.mkdir()
+            _write(aside, step, groups, state)
         _flush(root)
     except (OSError, SafetensorError) as error:  # a full disk is the second: safetensors writes the file
         raise CheckpointError(f"{final} could not be written: {error}. Earlier checkpoints are untouched") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return final
 
 
@@ -114,6 +131,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     index_path = path / "index.json"
     try:
         index = json.loads(index_path.read_text(encoding="utf-8"))
+        checksum = index.pop("checksum", None)
         version, files, step, state = index["version"], index["files"], index["step"], index["state"]
         shapes = {
             group: {name: tuple(shape) for name, shape in file["tensors"].items()} for group, file in files.items()
@@ -123,8 +141,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is not a checkpoint: it has no index.json") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index_path} is damaged ({error!r}): use another checkpoint") from error
-    if version != FORMAT_VERSION:
+    if version not in (_VERSION_WITHOUT_CHECKSUM, FORMAT_VERSION):
         raise CheckpointError(f"{path} has format version {version}, but this program reads {FORMAT_VERSION}")
+    if checksum != _index_checksum(index) and (checksum is not None or version > _VERSION_WITHOUT_CHECKSUM):
+        raise CheckpointError(f"{index_path} is damaged: its checksum is not its own. Use another checkpoint")
     for group, checksum in checksums.items():
         file = path / f"{group}.safetensors"
         if not file.is_file():
@@ -175,14 +195,46 @@ def find_checkpoint(path: Path, report: Callable[[str], None]) -> Checkpoint:
     raise CheckpointError(f"no checkpoint at {path}: give a step_* directory, or the output directory of a run")
 
 
-def prune_checkpoints(root: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints, and what killed processes left half-written."""
-    for path in list_checkpoints(root)[:-keep]:
-        # The index goes first: from then on the directory no longer counts as a checkpoint.
-        (path / "index.json").unlink()
-        shutil.rmtree(path, ignore_errors=True)
-    for leftover in root.glob(".writing_*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def prune_checkpoints(root: Path, keep: int, known_good: Container[Path] = ()) -> None:
+    """Remove all but the newest `keep` good checkpoints, and what killed processes left half-written or half-removed.
+
+    Damaged checkpoints do not count. Those older than the last that is kept go, too; newer ones stay until the run
+    comes to their step.
+
+    Args:
+        root: directory of all checkpoints of a run, which nobody else writes to.
+        keep: at least 1.
+        known_good: checkpoints that need not be read again to be called good.
+    """
+    num_good = 0
+    for path in reversed(list_checkpoints(root)):
+        if num_good == keep:
+            _take_away(path)
+        elif path in known_good or _is_good(path):
+            num_good += 1
+    without_index = (path for path in root.glob("step_*") if not (path / "index.json").exists())
+    for leftover in (*root.glob(".writing_*"), *root.glob(f".*{ASIDE}"), *without_index):
+        remove(leftover)
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        open_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _take_away(path: Path) -> None:
+    """Remove a checkpoint so that at no moment a half of it is there under its name."""
+    aside = aside_of(path)
+    path.rename(aside)
+    remove(aside)
+
+
+def _index_checksum(index: Mapping[str, Any]) -> str:
+    """Of everything else that an index says."""
+    return hashlib.sha256(json.dumps(index, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _write(folder: Path, step: int, groups: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
@@ -196,8 +248,11 @@ def _write(folder: Path, step: int, groups: Mapping[str, Tensors], state: Mappin
             "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
         }
     index = {"version": FORMAT_VERSION, "step": step, "state": dict(state), "files": files}
+    # As it will be read: JSON has no tuples, and knows numbers by their digits.
+    index = json.loads(json.dumps(index, ensure_ascii=False, allow_nan=False))
     index_path = folder / "index.json"
-    index_path.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps({**index, "checksum": _index_checksum(index)}, indent=1, ensure_ascii=False)
+    index_path.write_text(text, encoding="utf-8")
     _flush(index_path)
     _flush(folder)
 

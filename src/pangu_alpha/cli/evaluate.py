@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from pangu_alpha.console import progress
 from pangu_alpha.errors import DataError
+from pangu_alpha.files import write_text
+from pangu_alpha.records import to_json
 
 _PATHS = ".txt, .jsonl or .jsonl.zst files, or directories of them"
 
@@ -129,13 +129,8 @@ def _declare(
 
 
 def _write_json(path: Path, results: Mapping[str, object]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_text(path, to_json(dict(results), indent=2) + "\n")
     except OSError as error:
         raise DataError(f"{path} was not written: {error}") from error

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from pangu_alpha.console import say
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
     from pangu_alpha.training.trainer import Trainer
+
+
+WAIT_FOR_WRITER = 5.0
+"""Seconds that a run waits for an earlier one in its directory: one that was just asked to stop may be saving."""
 
 
 class Report(Protocol):
@@ -58,8 +62,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
     from pangu_alpha.cluster.heartbeat import HeartbeatWriter
     from pangu_alpha.config import load_config
+    from pangu_alpha.training.resuming import finished_checkpoint
 
     config = load_config(arguments.recipe, [*_mesh_overrides(arguments.mesh), *arguments.overrides])
+    finished = finished_checkpoint(config)
+    if finished is not None:
+        say(
+            f"this run is finished: step {finished.step} of {config.train.steps} is in {finished.path}. To train "
+            "further, raise train.steps; to train anew, set output to a new directory"
+        )
+        return
     processes = None
     # The rank that the launcher gave this process: the one that its log is named after.
     ranks: Sequence[int] = [int(os.environ.get("RANK_ID") or 0)]
@@ -70,6 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
             processes = Processes(config.parallel.num_devices)
             ranks = processes.ranks
             stack.enter_context(processes.ending_together())
+        if 0 in ranks:
+            stack.enter_context(_only_writer(config))
         heartbeats = [stack.enter_context(HeartbeatWriter(config, rank)) for rank in ranks]
 
         def report(phase: str, step: int | None = None) -> None:
@@ -77,6 +91,15 @@ def run(arguments: argparse.Namespace) -> None:
                 heartbeat.report(phase, step)
 
         _train(config, arguments.verbose, report, processes)
+
+
+def _only_writer(config: RunConfig) -> AbstractContextManager[None]:
+    """Holds the run's directory, so that two runs never write to it at once."""
+    from pangu_alpha.locks import locked
+    from pangu_alpha.run_folder import LOCK
+
+    config.output.mkdir(parents=True, exist_ok=True)
+    return locked(config.output / LOCK, f"the run {config.output}", wait=WAIT_FOR_WRITER)
 
 
 def _mesh_overrides(mesh: str) -> list[str]:
@@ -124,7 +147,7 @@ def _mindspore(config: RunConfig, validation_data: ValidationData | None, report
     from pangu_alpha.training.process import check_mesh, process_backend
 
     check_mesh(config.parallel)
-    set_device(config.device, config.fuse_operators)
+    set_device(config.device, config.fuses_on(config.device))
     report("joining")
     rank = join_workers(config.device, config.parallel.num_devices)
     report("starting")
@@ -136,7 +159,7 @@ def _emulator(
 ) -> Backend:
     from pangu_alpha.training.device import set_device
 
-    set_device("cpu", config.fuse_operators)
+    set_device("cpu", config.fuses_on("cpu"))
     report("compiling")
     from pangu_alpha.emulator.backend import emulated_backend
 
@@ -145,9 +168,9 @@ def _emulator(
 
 def _resume(trainer: Trainer) -> None:
     from pangu_alpha.checkpoint import newest_good_checkpoint
-    from pangu_alpha.training.callbacks import checkpoint_root
+    from pangu_alpha.run_folder import checkpoints_of
 
-    checkpoint = newest_good_checkpoint(checkpoint_root(trainer.config), say)
+    checkpoint = newest_good_checkpoint(checkpoints_of(trainer.config.output), say)
     if checkpoint is not None:
         trainer.restore(checkpoint)
 

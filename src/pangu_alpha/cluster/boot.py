@@ -29,6 +29,7 @@ from pangu_alpha.cluster.storage import Mirror, copy_file, copy_folder, join, li
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say, si
 from pangu_alpha.errors import ClusterError, TrainingError
+from pangu_alpha.files import write_text
 
 _POLL = 0.5
 """Seconds between looks at a lock, and at the records of failed cards."""
@@ -164,8 +165,7 @@ class Boot:
         name = f"rank_{self.place.card.rank}.json"
         path = self.folder / "failures" / name
         failure = Failure(self.place.card.rank, socket.gethostname(), str(error), time.time())
-        path.with_suffix(".part").write_text(json.dumps(asdict(failure), ensure_ascii=False), encoding="utf-8")
-        path.with_suffix(".part").replace(path)
+        write_text(path, json.dumps(asdict(failure), ensure_ascii=False))
         if self.train_url is not None:
             remote = join(self.train_url, f"failures/{name}")
             self._store(lambda: copy_file(str(path), remote))

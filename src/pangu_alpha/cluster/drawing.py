@@ -21,6 +21,7 @@ from pangu_alpha.cluster.patterns import ranges
 from pangu_alpha.cluster.placement import Links, count_links
 from pangu_alpha.cluster.rank_table import RankTable
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.files import written_aside
 from pangu_alpha.topology.mesh import Axis, Mesh
 
 _MAX_CELLS = 64
@@ -45,10 +46,9 @@ def draw(table: RankTable, other: RankTable, mesh: Mesh, path: Path) -> None:
             _draw_places(figure.add_subplot(grid[0, column]), drawn, mesh, title)
             _draw_links(figure.add_subplot(grid[1, column]), count_links(drawn, mesh))
         figure.suptitle(f"{table.num_devices} devices on {len(table.servers)} servers, {mesh}")
-        aside = path.with_name(f".{path.stem}.part{path.suffix}")
         try:
-            figure.savefig(aside, dpi=90, metadata={"Date": None} if path.suffix == ".svg" else None)
-            aside.replace(path)
+            with written_aside(path) as aside:
+                figure.savefig(aside, dpi=90, metadata={"Date": None} if path.suffix == ".svg" else None)
         except OSError as error:
             raise ClusterError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
         finally:

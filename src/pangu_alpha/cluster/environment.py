@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.files import cache_folder
 
 if TYPE_CHECKING:  # at run time it would cost every server of a cluster 0.3 s
     from pangu_alpha.config import Device
@@ -127,7 +128,7 @@ def _device_environment(device: Device) -> dict[str, str]:
         raise ClusterError(
             f"HCCL_CONNECT_TIMEOUT={timeout}: CANN accepts {low} to {high} seconds. Unset it to get {CONNECT_TIMEOUT}"
         )
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha" / "ascend"
+    cache = cache_folder() / "ascend"
     return {
         **environment,
         "HCCL_CONNECT_TIMEOUT": timeout,

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from pangu_alpha.console import say
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.files import write_text
+from pangu_alpha.records import read_records
 
 if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
@@ -92,7 +94,7 @@ class HeartbeatWriter:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                _write_aside(path, self._settings, self._record.rank)
+                write_text(path, self._settings)
         except OSError as error:
             raise ClusterError(
                 f"{self._folder} cannot be written ({error}): free some space, or set output to a directory that every "
@@ -138,7 +140,7 @@ class HeartbeatWriter:
             self._record = replace(self._record, time=time.time())
             path = self._folder / f"rank_{self._record.rank}.json"
             try:
-                _write_aside(path, json.dumps(asdict(self._record), ensure_ascii=False), self._record.rank)
+                write_text(path, json.dumps(asdict(self._record), ensure_ascii=False))
             except OSError as error:
                 # Training is worth more than its record: what it needs the disk for will say so itself.
                 if self._can_write:
@@ -197,12 +199,5 @@ def last_step(output: Path) -> int | None:
     steps = [record.step for record in read_heartbeats(output).values() if record.step is not None]
     if not steps:
         return None
-    metrics = output / "metrics.jsonl"
-    lines = metrics.read_bytes().split(b"\n")[:-1] if metrics.exists() else []
-    return max(*steps, json.loads(lines[-1])["step"] if lines else 0)
-
-
-def _write_aside(path: Path, text: str, rank: int) -> None:
-    aside = path.with_suffix(f".{rank}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    records = read_records(output / "metrics.jsonl")
+    return max(*steps, records[-1].get("step", 0) if records else 0)

@@ -21,6 +21,7 @@ from types import TracebackType
 
 from pangu_alpha.cluster.environment import cores_of, num_threads
 from pangu_alpha.errors import ClusterError, TrainingError
+from pangu_alpha.files import write_text
 
 KILL = int(signal.SIGKILL)
 """Asked for by whoever starts a job here from afar: end everything at once."""
@@ -170,9 +171,7 @@ class Job:
                 **({"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}),
                 "time": time.time(),
             }
-        aside = self.record.with_suffix(".part")
-        aside.write_text(json.dumps(list(self._ends.values()), indent=1) + "\n", encoding="utf-8")
-        aside.replace(self.record)
+        write_text(self.record, json.dumps(list(self._ends.values()), indent=1) + "\n")
 
 
 def start(tasks: Sequence[Task], logs: Path, job: Job, directory: Path | None = None) -> None:

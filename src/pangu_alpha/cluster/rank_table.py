@@ -26,6 +26,7 @@ from pangu_alpha.cluster.formats import (
     read_form,
 )
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.files import write_text
 
 RING = 4
 """Devices 0-3 and 4-7 of an Atlas training server are two rings of fast links."""
@@ -144,10 +145,8 @@ def write_rank_table(table: RankTable, path: Path) -> None:
     Raises:
         ClusterError: the file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.part")
     try:
-        aside.write_text(layout(to_document(table)) + "\n", encoding="utf-8")
-        aside.replace(path)
+        write_text(path, layout(to_document(table)) + "\n")
     except OSError as error:
         raise ClusterError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.files import files_below, written_aside
 
 _STORES = ("obs://", "s3://")
 _UNFINISHED = (".part", ".tmp")
@@ -27,10 +28,12 @@ def list_files(url: str) -> dict[str, int]:
     """
     if not url.startswith(_STORES):
         found = {}
-        for path in sorted(Path(url).rglob("*")):
-            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                if path.is_file():
+        try:
+            for path in files_below(Path(url)) if Path(url).is_dir() else ():
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                     found[path.relative_to(url).as_posix()] = path.stat().st_size
+        except OSError as error:
+            raise ClusterError(f"{error.filename}: cannot be read: {error.strerror}") from error
         return found
     with _reaching(url):
         files = _moxing()
@@ -53,9 +56,8 @@ def copy_file(source: str, target: str) -> None:
         if source.startswith(_STORES) or target.startswith(_STORES):
             _moxing().copy(source, target)
             return
-        aside = Path(target).with_name(f".{Path(target).name}.part")
-        shutil.copyfile(source, aside)
-        aside.replace(target)
+        with written_aside(Path(target)) as aside:
+            shutil.copyfile(source, aside)
 
 
 def copy_folder(source: str, target: Path) -> int:

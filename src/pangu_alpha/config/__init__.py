@@ -4,6 +4,7 @@ from pangu_alpha.config.arithmetic import (
     forward_flops_per_token,
     model_flops_per_token,
     num_parameters,
+    perplexity,
     tokens_per_step,
 )
 from pangu_alpha.config.load import RECIPES, build_config, list_recipes, load_config
@@ -41,5 +42,6 @@ __all__ = [
     "load_config",
     "model_flops_per_token",
     "num_parameters",
+    "perplexity",
     "tokens_per_step",
 ]

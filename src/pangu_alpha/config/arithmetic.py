@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pangu_alpha.config.schema import ModelConfig, RunConfig
 
 
@@ -32,3 +34,11 @@ def model_flops_per_token(model: ModelConfig) -> int:
 def tokens_per_step(config: RunConfig) -> int:
     """Target positions of one optimizer step over all devices."""
     return config.train.batch_size * config.model.seq_length
+
+
+def perplexity(loss: float) -> float:
+    """e to the power of a mean loss in nats; infinite where that is no number of the machine any more."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

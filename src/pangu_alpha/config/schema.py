@@ -102,9 +102,9 @@ class ScheduleConfig(Settings):
     end_learning_rate: float = Field(ge=0.0)
     """The value at `decay_steps` and after."""
     warmup_steps: int = Field(default=2000, ge=0)
-    """Steps of the linear rise from 0."""
+    """Updates of the linear rise from 0. Steps skipped in float16 are no updates."""
     decay_steps: int = Field(ge=1)
-    """The step, counted from the start, at which the cosine ends."""
+    """The update, counted from the start, at which the cosine ends."""
 
     @model_validator(mode="after")
     def _order(self) -> ScheduleConfig:
@@ -126,6 +126,8 @@ class LossScaleConfig(Settings):
     """The scale is divided by this after an overflow and multiplied by it after `window` good steps."""
     window: int = Field(default=1000, ge=1)
     """Good steps in a row before the scale grows."""
+    max_overflows: int = Field(default=20, ge=1)
+    """Overflows in a row at the smallest scale, 1, that end the run: no scale will help."""
 
 
 class ParallelConfig(Settings):
@@ -196,7 +198,7 @@ class RunConfig(Settings):
     """Where MindSpore runs."""
     fuse_operators: bool = True
     """On a CPU: join elementwise operators into kernels, compiled at the first start and kept in ~/.cache/pangu_alpha.
-    Without effect elsewhere."""
+    Without effect elsewhere, and in float16, which MindSpore's fusing compiler does not know."""
     output: Path = Path("runs/default")
     """Directory of checkpoints, metrics and pictures."""
     tokenizer: Path | None = None
@@ -208,6 +210,10 @@ class RunConfig(Settings):
     schedule: ScheduleConfig
     loss_scale: LossScaleConfig = LossScaleConfig()
     parallel: ParallelConfig = ParallelConfig()
+
+    def fuses_on(self, device: Device) -> bool:
+        """Whether operators are joined on `device`: on a CPU, where MindSpore's fusing compiler knows no float16."""
+        return self.fuse_operators and device == "cpu" and self.model.compute_dtype != "float16"
 
     @model_validator(mode="after")
     def _cpu_has_no_bfloat16(self) -> RunConfig:

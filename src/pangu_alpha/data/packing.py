@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,8 @@ from pangu_alpha.data.token_file import (
     with_ending,
 )
 from pangu_alpha.errors import DataError
+from pangu_alpha.files import aside_of, remove_leftovers
+from pangu_alpha.locks import locked
 
 _BATCH_DOCUMENTS = 512
 _BATCH_CHARACTERS = 1 << 20
@@ -81,12 +84,19 @@ class TokenWriter:
         self._dtype = "uint16" if tokenizer.vocab_size <= MAX_UINT16_VOCAB else "int32"
         self._num_tokens = self._num_documents = self._num_empty = 0
         self._digest = hashlib.sha256()
-        self._parts = {ending: with_ending(prefix, f"{ending}.part") for ending in (".bin", ".idx", ".json")}
+        self._open = ExitStack()
         try:
             prefix.parent.mkdir(parents=True, exist_ok=True)
-            self._bin = self._parts[".bin"].open("wb")
-            self._idx = self._parts[".idx"].open("w+b")
+            lock = prefix.with_name(f".{prefix.name}.lock")
+            self._open.enter_context(locked(lock, f"the token file {prefix}"))
+            self._parts = {ending: aside_of(with_ending(prefix, ending)) for ending in (".bin", ".idx", ".json")}
+            for ending, part in self._parts.items():
+                remove_leftovers(with_ending(prefix, ending))
+                self._open.callback(part.unlink, missing_ok=True)
+            self._bin = self._open.enter_context(self._parts[".bin"].open("wb"))
+            self._idx = self._open.enter_context(self._parts[".idx"].open("w+b"))
         except OSError as error:
+            self._open.close()
             raise DataError(f"{prefix}: cannot be written: {error.strerror}") from error
         self._idx.write(bytes(HEADER.size))
 
@@ -96,10 +106,7 @@ class TokenWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bin.close()
-        self._idx.close()
-        for part in self._parts.values():
-            part.unlink(missing_ok=True)
+        self._open.close()
 
     def add(self, documents: Sequence[Sequence[int]]) -> None:
         """Append documents, given as their ids without the end-of-document id.

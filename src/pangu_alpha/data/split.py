@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pangu_alpha.data.documents import find_files, read_documents
 from pangu_alpha.errors import DataError
+from pangu_alpha.files import written_aside
 
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 
@@ -88,10 +89,10 @@ def cut(text: str, piece_length: int) -> Iterator[str]:
 
 
 def _write(documents: Iterable[str], every: int, targets: list[Path]) -> int:
-    parts = [target.with_name(f"{target.name}.part") for target in targets]
     targets[0].parent.mkdir(parents=True, exist_ok=True)
-    try:
-        num_documents = 0
+    num_documents = 0
+    with ExitStack() as both:
+        parts = [both.enter_context(written_aside(target)) for target in targets]
         with ExitStack() as stack:
             train, validation = (stack.enter_context(part.open("w", encoding="utf-8", newline="\n")) for part in parts)
             for num_documents, text in enumerate(documents, start=1):
@@ -102,9 +103,4 @@ def _write(documents: Iterable[str], every: int, targets: list[Path]) -> int:
                 f"only {num_documents} documents or pieces of text, too few to hold out every {every}th: "
                 f"give more text, a larger validation fraction or a smaller piece length"
             )
-        for part, target in zip(parts, targets, strict=True):
-            part.replace(target)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
     return num_documents

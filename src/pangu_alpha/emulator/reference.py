@@ -56,7 +56,7 @@ def run(step: Step, config: RunConfig, after_first: Callable[[], None] = lambda:
     results: list[StepResult] = []
     num_updates = 0
     for number, batch in enumerate(batches()):
-        scalars = update_scalars(config.optimizer, learning_rate(config.schedule, number), num_updates)
+        scalars = update_scalars(config.optimizer, learning_rate(config.schedule, num_updates), num_updates)
         scale = scaler.scale if is_half else 1.0
         results.append(step(batch, int(batch.loss_mask.sum()), scalars, scale))
         scaler.update(results[-1].skipped)

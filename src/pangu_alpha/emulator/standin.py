@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from pangu_alpha.errors import CompileError
+from pangu_alpha.files import cache_folder
 
 Level = Literal[0, 1]
 """Of MindSpore's simulation. 0: compile. 1: also plan the operators, and with them the device memory."""
@@ -108,7 +109,7 @@ def build_standin() -> Path:
         CompileError: g++ or nm is missing or fails; the message names the package to install.
     """
     source = hashlib.sha256(Path(__file__).read_bytes() + _CLASSES.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha" / "standin"
+    cache = cache_folder() / "standin"
     home = cache / f"mindspore-{version('mindspore')}-{source}"
     if home.is_dir():
         return home

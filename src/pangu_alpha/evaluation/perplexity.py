@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pangu_alpha.config import ModelConfig
+from pangu_alpha.config import ModelConfig, perplexity
 from pangu_alpha.console import progress
 from pangu_alpha.errors import ConfigError, DataError
 from pangu_alpha.evaluation.windows import pack_windows, sliding_windows
@@ -35,7 +35,7 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """Of a token: depends on the tokenizer."""
-        return math.exp(self.loss)
+        return perplexity(self.loss)
 
     @property
     def bits_per_character(self) -> float:

@@ -42,10 +42,14 @@ def load_trained(
         DeviceError: MindSpore cannot use the device here.
     """
     checkpoint = find_checkpoint(path, say)
+    settings = checkpoint.state["config"]
     overrides = [] if device is None else [f"device={device}"]
-    config = build_config(checkpoint.state["config"], overrides, source=f"{checkpoint.path}/index.json")
+    if (device or settings["device"]) == "cpu" and settings["model"]["compute_dtype"] == "bfloat16":
+        say("MindSpore has no bfloat16 matrix product for the CPU: computing in float32")
+        overrides.append("model.compute_dtype=float32")
+    config = build_config(settings, overrides, source=f"{checkpoint.path}/index.json")
     opened = _open_tokenizer(checkpoint, tokenizer or config.tokenizer)
-    set_device(config.device, fuse_operators and config.fuse_operators)
+    set_device(config.device, fuse_operators and config.fuses_on(config.device))
     # Not `build_network`: drawing starting values that are replaced at once takes minutes for a large network.
     network = PanguAlpha(config.model)
     parameters = network.trainable_params()

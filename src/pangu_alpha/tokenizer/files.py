@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pangu_alpha.errors import TokenizerError
+from pangu_alpha.files import written_aside
 from pangu_alpha.tokenizer.base import Tokenizer
 from pangu_alpha.tokenizer.lossless import LosslessTokenizer
 from pangu_alpha.tokenizer.pangu_alpha import RELEASED_SHA256, PanguAlphaTokenizer
@@ -68,14 +67,10 @@ def new_directory(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise TokenizerError(f"{path} exists already. Choose another --output, or remove it first")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.mkdir(parents=True)
-        try:
+        with written_aside(path) as aside:
+            aside.mkdir(parents=True)
             yield aside
-            aside.replace(path)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise TokenizerError(f"the tokenizer {path} was not written: {error}") from error
 

@@ -20,6 +20,7 @@ from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 from pangu_alpha.config import ParallelConfig
 from pangu_alpha.errors import ConfigError
+from pangu_alpha.files import written_aside
 from pangu_alpha.topology.mesh import Axis, Mesh
 from pangu_alpha.topology.schedule import Timeline
 
@@ -41,13 +42,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     if path.suffix not in (".svg", ".png"):
         raise ConfigError(f"--output {path}: pictures are .svg or .png. Choose one of these endings")
-    aside = path.with_name(f".{path.name}.part")
     try:
         # The same picture gives the same bytes.
-        with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pangu"}):
+        with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pangu"}), written_aside(path) as aside:
             metadata = {"Date": None} if path.suffix == ".svg" else None
             figure.savefig(aside, format=path.suffix[1:], dpi=130, metadata=metadata)
-        aside.replace(path)
     except OSError as error:
         raise ConfigError(f"--output {path} cannot be written: {error.strerror}. Choose another place") from error
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pangu_alpha.config import Device
 from pangu_alpha.errors import ConfigError, DeviceError
+from pangu_alpha.files import cache_folder
+from pangu_alpha.training.kernel_cache import prepare_kernel_cache
 
 _HELP = {
     "ascend": "Install the Ascend driver and the CANN toolkit that MindSpore 2.10 asks for, then source CANN's "
@@ -28,13 +30,12 @@ def prepare_environment(verbose: bool) -> None:
     Args:
         verbose: let MindSpore print its warnings.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha"
     defaults = {
         "GLOG_v": "2" if verbose else "3",
         # Where the compiler leaves its dumps when it fails; otherwise a folder rank_0 in the working directory.
         "MS_OM_PATH": tempfile.gettempdir(),
         # Fused kernels are kept here; otherwise in the working directory.
-        "MS_COMPILER_CACHE_PATH": str(cache),
+        "MS_COMPILER_CACHE_PATH": str(cache_folder()),
         # The fused kernels' idle threads would keep the cores from MindSpore's own.
         "OMP_WAIT_POLICY": "passive",
         # MindSpore sets "python", which takes a hundred times as long to read a program.
@@ -70,7 +71,8 @@ def set_device(device: Device, fuse_operators: bool = False) -> None:
         )
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device(name)
-    if device == "cpu" and fuse_operators:
+    cache = Path(os.environ.get("MS_COMPILER_CACHE_PATH", cache_folder()))
+    if device == "cpu" and fuse_operators and prepare_kernel_cache(cache):
         ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={','.join(_INEXACT)}")
 
 

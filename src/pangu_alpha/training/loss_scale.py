@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pangu_alpha.config import LossScaleConfig
 
+SMALLEST = 1.0
+"""The scale never falls below it: what overflows here overflows without a scale."""
 LARGEST = float(2**32)
 """The scale never grows above the published first value; beyond it only overflows come."""
 
@@ -19,11 +21,19 @@ class LossScaler:
     """What the loss is multiplied with before the backward pass."""
     good_steps: int = 0
     """Steps without overflow since the scale last changed."""
+    hopeless_steps: int = 0
+    """Overflows in a row at the smallest scale."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether steps overflow that no scale can help."""
+        return self.hopeless_steps >= self.config.max_overflows
 
     def update(self, overflow: bool) -> None:
         """Take note of a step."""
+        self.hopeless_steps = self.hopeless_steps + 1 if overflow and self.scale == SMALLEST else 0
         if overflow:
-            self.scale = max(self.scale / self.config.factor, 1.0)
+            self.scale = max(self.scale / self.config.factor, SMALLEST)
             self.good_steps = 0
             return
         self.good_steps += 1

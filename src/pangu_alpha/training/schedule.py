@@ -1,4 +1,4 @@
-"""The learning rate of a step, as a pure function."""
+"""The learning rate of an update, as a pure function."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from pangu_alpha.config import ScheduleConfig
 
 
-def learning_rate(schedule: ScheduleConfig, step: int) -> float:
+def learning_rate(schedule: ScheduleConfig, num_updates: int) -> float:
     """Linear warm-up from 0, then a cosine from the peak to the end, then the end (released code; paper Table 5).
 
     Args:
-        step: 0 for the first step. The first step already learns: it gets 1/warmup_steps of the peak.
+        num_updates: made before this one. The first update already learns: it gets 1/warmup_steps of the peak.
     """
-    if step < schedule.warmup_steps:
-        return schedule.learning_rate * (step + 1) / schedule.warmup_steps
-    done = min((step - schedule.warmup_steps) / (schedule.decay_steps - schedule.warmup_steps), 1.0)
+    if num_updates < schedule.warmup_steps:
+        return schedule.learning_rate * (num_updates + 1) / schedule.warmup_steps
+    done = min((num_updates - schedule.warmup_steps) / (schedule.decay_steps - schedule.warmup_steps), 1.0)
     fall = schedule.learning_rate - schedule.end_learning_rate
     return schedule.end_learning_rate + 0.5 * fall * (1 + math.cos(math.pi * done))

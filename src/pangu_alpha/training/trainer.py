@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from pangu_alpha import __version__
 from pangu_alpha.checkpoint import Checkpoint
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
-from pangu_alpha.console import say
+from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData
 from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
-from pangu_alpha.training.loss_scale import LossScaler
+from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
 from pangu_alpha.training.metrics import StepMetrics
 from pangu_alpha.training.optimizer import update_scalars
+from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.resuming import compare_settings
 from pangu_alpha.training.schedule import learning_rate
 
 MOMENTS = ("adam_m.", "adam_v.")
@@ -85,7 +87,7 @@ class Trainer:
 
         Raises:
             ConfigError: the ranks of the job have different settings.
-            TrainingError: the loss is not finite; what was saved before is still there.
+            TrainingError: the loss is not finite, or every step overflows; what was saved before is still there.
         """
         workers = self._backend.workers
         workers.require_equal(self.config.model_dump_json())
@@ -142,6 +144,9 @@ class Trainer:
             CheckpointError: it is of another network, or of other training data.
         """
         state = checkpoint.state
+        for line in compare_settings(state["config"], self.config, checkpoint.path):
+            if self.is_main:
+                say(f"other than before: {line}")
         if state["data_fingerprint"] != self.training_data.fingerprint:
             raise CheckpointError(
                 f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
@@ -157,7 +162,8 @@ class Trainer:
     def _train_one_step(self) -> StepMetrics:
         config, progress = self.config, self.progress
         start = time.perf_counter()
-        scheduled_rate = learning_rate(config.schedule, progress.step)
+        # Of the updates made, not of the steps: the first steps in float16 only look for a loss scale.
+        scheduled_rate = learning_rate(config.schedule, progress.num_updates)
         scale = self.scaler.scale
         batch = self.training_data.samples(
             np.arange(progress.consumed_samples, progress.consumed_samples + config.train.batch_size)
@@ -170,11 +176,7 @@ class Trainer:
         )
         if config.model.compute_dtype == "float16":
             self.scaler.update(result.skipped)
-        elif not math.isfinite(result.loss + result.grad_norm):
-            raise TrainingError(
-                f"step {progress.step + 1}: loss {result.loss}, gradient norm {result.grad_norm}. The parameters are "
-                "lost; the last checkpoint, if there is one, is good. Start again with a lower schedule.learning_rate"
-            )
+        self._require_hope(result)
         progress.step += 1
         progress.num_updates += not result.skipped
         progress.consumed_samples += config.train.batch_size
@@ -195,6 +197,23 @@ class Trainer:
             skipped=result.skipped,
         )
 
+    def _require_hope(self, result: StepResult) -> None:
+        """Refuse to go on after a step whose loss is lost, or after many that changed nothing."""
+        number = self.progress.step + 1
+        if not math.isfinite(result.loss) or (not result.skipped and not math.isfinite(result.grad_norm)):
+            raise TrainingError(
+                f"step {number}: loss {result.loss}, gradient norm {result.grad_norm}. The run has diverged, and this "
+                "step was not saved; the last checkpoint, if there is one, is good. Start again with a lower "
+                "schedule.learning_rate"
+            )
+        if self.scaler.is_hopeless:
+            raise TrainingError(
+                f"step {number}: the gradients of the last {self.scaler.hopeless_steps} steps overflowed in float16 "
+                f"although the loss scale is {SMALLEST:g}, so that nothing is learnt any more. The last checkpoint is "
+                "good; start again with a lower schedule.learning_rate, or with model.compute_dtype=bfloat16 or "
+                "float32 in a new output directory"
+            )
+
     @contextmanager
     def _catching_signals(self) -> Iterator[None]:
         def remember(number: int, _frame: FrameType | None) -> None:
@@ -202,7 +221,7 @@ class Trainer:
                 raise KeyboardInterrupt  # the second one means now
             self._wanted_signal = number
             if self.is_main:
-                say(f"{signal.Signals(number).name}: finishing this step and saving; once more to stop at once")
+                say(f"{signal_name(number)}: finishing this step and saving; once more to stop at once")
 
         before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

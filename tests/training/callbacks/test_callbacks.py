@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from pangu_alpha.checkpoint import list_checkpoints
+from pangu_alpha.records import read_records
 from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
-from pangu_alpha.training.callbacks.metrics_file import WriteMetrics, read_metrics
+from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
 from pangu_alpha.training.callbacks.plot import PlotLoss
 from pangu_alpha.training.callbacks.progress import ShowProgress, describe
 from pangu_alpha.training.callbacks.spikes import WINDOW, ReportSpikes, is_spike
@@ -75,8 +76,8 @@ def test_metrics_of_steps_done_again_are_dropped(trainer: Any) -> None:
         file.write('{"step": 7, "lo')  # killed while writing
     trainer.progress.step = 4
     run(trainer, range(5, 9), WriteMetrics())
-    assert [record["step"] for record in read_metrics(path)] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert read_metrics(path)[0]["tokens_per_second"] == 4096
+    assert [record["step"] for record in read_records(path)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert read_records(path)[0]["tokens_per_second"] == 4096
 
 
 def test_validation_runs_when_it_is_time_and_after_the_last_step(trainer: Any) -> None:
@@ -131,7 +132,7 @@ def test_a_spike_is_reported_with_its_samples(trainer: Any, capsys: pytest.Captu
     last = WINDOW + 5
     losses = {step: 3.0 + 0.01 * (step % 3) for step in range(1, last)} | {last: 4.0}
     run(trainer, range(1, last + 1), ReportSpikes(), record=lambda step: metrics(step, losses[step]))
-    (record,) = read_metrics(trainer.config.output / "spikes.jsonl")
+    (record,) = read_records(trainer.config.output / "spikes.jsonl")
     assert (record["step"], record["name"], record["samples"]) == (last, "loss", [8 * last - 8, 8 * last - 1])
     assert "is a spike" in capsys.readouterr().err
 

@@ -1,7 +1,7 @@
 """What is hung on the training loop, one file a callback."""
 
 from pangu_alpha.training.callbacks.base import Callback
-from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints, checkpoint_root
+from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
 from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
 from pangu_alpha.training.callbacks.plot import PlotLoss
 from pangu_alpha.training.callbacks.progress import ShowProgress
@@ -23,4 +23,4 @@ def default_callbacks() -> list[Callback]:
     ]
 
 
-__all__ = ["Callback", "checkpoint_root", "default_callbacks"]
+__all__ = ["Callback", "default_callbacks"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.checkpoint import prune_checkpoints, save_checkpoint
-from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
+from pangu_alpha.run_folder import checkpoints_of
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
 
 
-def checkpoint_root(config: RunConfig) -> Path:
-    """Where the checkpoints of a run are."""
-    return config.output / "checkpoints"
-
-
 class SaveCheckpoints(Callback):
-    """Every `train.checkpoint_every` steps and at the end; the newest `train.keep_checkpoints` are kept."""
+    """Every `train.checkpoint_every` steps and at the end; the newest good `train.keep_checkpoints` are kept."""
+
+    def __init__(self) -> None:
+        self._saved: set[Path] = set()
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Save when it is time."""
@@ -32,12 +30,12 @@ class SaveCheckpoints(Callback):
         """Save the last step, also when a signal made it the last."""
         self._save(trainer)
         if trainer.is_main:
-            say(f"checkpoint of step {trainer.progress.step} in {checkpoint_root(trainer.config)}")
+            say(f"checkpoint of step {trainer.progress.step} in {checkpoints_of(trainer.config.output)}")
 
     def _save(self, trainer: Trainer) -> None:
         with trainer.phase("saving"):
             tensors = trainer.tensors()
             if trainer.is_main:
-                root = checkpoint_root(trainer.config)
-                save_checkpoint(root, trainer.progress.step, tensors, trainer.state())
-                prune_checkpoints(root, trainer.config.train.keep_checkpoints)
+                root = checkpoints_of(trainer.config.output)
+                self._saved.add(save_checkpoint(root, trainer.progress.step, tensors, trainer.state()))
+                prune_checkpoints(root, trainer.config.train.keep_checkpoints, known_good=self._saved)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
+from pangu_alpha.console import say
+from pangu_alpha.records import keep_records, to_json
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -35,7 +36,7 @@ class WriteMetrics(Callback):
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Write the step's line."""
         if trainer.is_main:
-            self._file.write(json.dumps(asdict(metrics)) + "\n")
+            self._file.write(to_json(asdict(metrics)) + "\n")
             self._file.flush()
 
     def on_end(self, trainer: Trainer) -> None:
@@ -44,17 +45,6 @@ class WriteMetrics(Callback):
             self._file.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl; a half-written last line is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
-
-
 def drop_after(path: Path, step: int) -> None:
-    """Remove the records of steps after `step` from `path`."""
-    kept = [record for record in read_metrics(path) if record["step"] <= step]
-    aside = path.with_suffix(".tmp")
-    aside.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    aside.replace(path)
+    """Remove the records of steps after `step` from `path`, and lines that are damaged."""
+    keep_records(path, lambda record: record.get("step", 0) <= step, say)

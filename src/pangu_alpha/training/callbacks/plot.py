@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pangu_alpha.files import written_aside
+from pangu_alpha.records import Record, read_records
 from pangu_alpha.training.callbacks.base import Callback
-from pangu_alpha.training.callbacks.metrics_file import FILE_NAME, read_metrics
+from pangu_alpha.training.callbacks.metrics_file import FILE_NAME
 from pangu_alpha.training.callbacks.validation import read_validations
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -32,27 +35,31 @@ def plot_run(output: Path) -> None:
     """Draw the training and validation loss and the learning rate of the run in `output` as loss.png."""
     from matplotlib.figure import Figure  # only rank 0 draws, and should wait for it alone
 
-    records = read_metrics(output / FILE_NAME)
+    records = read_records(output / FILE_NAME)
     validations = read_validations(output)
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     steps = [record["step"] for record in records]
-    upper.plot(steps, [record["loss"] for record in records], color="#7fa8d1", linewidth=0.8, label="training")
+    upper.plot(steps, _values(records, "loss"), color="#7fa8d1", linewidth=0.8, label="training")
     upper.plot(
         [record["step"] for record in validations],
-        [record["validation_loss"] for record in validations],
+        _values(validations, "validation_loss"),
         color="#c1440e", marker="o", markersize=4, label="validation",
     )  # fmt: skip
     upper.set_ylabel("loss (nats a token)")
     upper.grid(alpha=0.3)
     upper.legend()
-    if validations:
-        last = validations[-1]
+    last = next((record for record in reversed(validations) if record["validation_loss"] is not None), None)
+    if last is not None:
         upper.set_title(f"step {last['step']}: validation loss {last['validation_loss']:.3f}", loc="left", fontsize=10)
-    lower.plot(steps, [record["learning_rate"] for record in records], color="#555555", linewidth=1)
+    lower.plot(steps, _values(records, "learning_rate"), color="#555555", linewidth=1)
     lower.set_ylabel("learning rate")
     lower.set_xlabel("step")
     lower.grid(alpha=0.3)
-    aside = output / ".loss.png"
-    figure.savefig(aside, dpi=120, format="png")
-    aside.replace(output / "loss.png")
+    with written_aside(output / "loss.png") as aside:
+        figure.savefig(aside, dpi=120, format="png")
+
+
+def _values(records: list[Record], name: str) -> list[float]:
+    """A number that was not finite is null in a record, and a gap in the picture."""
+    return [math.nan if record[name] is None else record[name] for record in records]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pangu_alpha.console import duration, progress, say, si
+from pangu_alpha.console import progress, say, si
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -23,8 +23,7 @@ class ShowProgress(Callback):
         """Open the bar."""
         if trainer.is_main:
             steps = trainer.config.train.steps
-            self._advance = self._bar.enter_context(progress("training", steps, "steps"))
-            self._advance(trainer.progress.step)
+            self._advance = self._bar.enter_context(progress("training", steps, "steps", trainer.progress.step))
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Advance the bar; now and then print a line."""
@@ -41,11 +40,16 @@ class ShowProgress(Callback):
 
 
 def describe(metrics: StepMetrics, num_steps: int) -> str:
-    """One line about a step."""
-    scale = f" | loss scale {metrics.loss_scale:g}" if metrics.loss_scale != 1.0 else ""
-    skipped = " | SKIPPED (overflow)" if metrics.skipped else ""
-    return (
-        f"step {metrics.step}/{num_steps} | loss {metrics.loss:.4f} | lr {metrics.learning_rate:.3g} | "
-        f"grad norm {metrics.grad_norm:.3f} | {si(metrics.tokens_per_second)} tokens/s | {duration(metrics.seconds)} | "
-        f"{si(metrics.model_flops_per_second)}FLOP/s ({metrics.matmul_share:.0%} of matmul rate){scale}{skipped}"
-    )
+    """One line about a step, for a terminal of 80 columns; metrics.jsonl has all of it."""
+    words = [
+        f"step {metrics.step}/{num_steps}",
+        f"loss {metrics.loss:.4f}",
+        f"lr {metrics.learning_rate:.2e}",
+        f"grad {metrics.grad_norm:.3g}",
+        f"{si(metrics.tokens_per_second)} tok/s",
+    ]
+    if metrics.loss_scale == 1.0:
+        words.append(f"{metrics.matmul_share:.0%} of peak")
+    else:
+        words.append(f"scale {metrics.loss_scale:.3g}")
+    return " | ".join(words) + (" SKIPPED" if metrics.skipped else "")

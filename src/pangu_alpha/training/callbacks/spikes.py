@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import deque
 from typing import TYPE_CHECKING
 
 from pangu_alpha.console import say
+from pangu_alpha.records import append_record
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -38,8 +38,7 @@ class ReportSpikes(Callback):
                 mean = statistics.fmean(recent)
                 say(f"step {metrics.step}: {name} {value:.3f} is a spike (mean {mean:.3f}); samples {first} to {last}")
                 record = {"step": metrics.step, "name": name, "value": value, "mean": mean, "samples": [first, last]}
-                with (trainer.config.output / "spikes.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(record) + "\n")
+                append_record(trainer.config.output / "spikes.jsonl", record)
             recent.append(value)
 
 

@@ -37,7 +37,8 @@ class WriteTensorBoard(Callback):
         train = trainer.config.train
         if metrics.step % train.validate_every == 0 or metrics.step == train.steps:
             for record in read_validations(trainer.config.output)[-1:]:
-                self._writer.add_scalar("validation/loss", record["validation_loss"], record["step"])
+                if record["validation_loss"] is not None:
+                    self._writer.add_scalar("validation/loss", record["validation_loss"], record["step"])
             self._writer.flush()
 
     def on_end(self, trainer: Trainer) -> None:

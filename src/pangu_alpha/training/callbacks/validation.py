@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pangu_alpha.config import perplexity
 from pangu_alpha.console import say
+from pangu_alpha.records import append_record, read_records
 from pangu_alpha.training.callbacks.base import Callback
-from pangu_alpha.training.callbacks.metrics_file import drop_after, read_metrics
+from pangu_alpha.training.callbacks.metrics_file import drop_after
 from pangu_alpha.training.metrics import StepMetrics
 
 if TYPE_CHECKING:
@@ -36,12 +36,11 @@ class Validate(Callback):
             loss = trainer.validate()
         if loss is None or not trainer.is_main:
             return
-        record = {"step": metrics.step, "validation_loss": loss, "perplexity": math.exp(loss)}
-        with (trainer.config.output / FILE_NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        say(f"step {metrics.step}: validation loss {loss:.4f}, perplexity {math.exp(loss):.2f} a token")
+        record = {"step": metrics.step, "validation_loss": loss, "perplexity": perplexity(loss)}
+        append_record(trainer.config.output / FILE_NAME, record)
+        say(f"step {metrics.step}: validation loss {loss:.4f}, perplexity {record['perplexity']:.2f} a token")
 
 
 def read_validations(output: Path) -> list[dict[str, Any]]:
     """The records of validation.jsonl in a run's directory."""
-    return read_metrics(output / FILE_NAME)
+    return read_records(output / FILE_NAME)

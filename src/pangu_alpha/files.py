@@ -1,0 +1,87 @@
+"""Files that nobody sees half-written, and the folder of what can be made again."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+ASIDE = ".part"
+"""In the name of every file and folder that is being written; such names are hidden, and no two are alike."""
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """What is written to the yielded path, a file or a folder, becomes `path` at the end, or is removed on an error.
+
+    The yielded path is beside `path`, has its ending, and is in use by nobody else.
+    """
+    aside = aside_of(path)
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        remove(aside)
+
+
+def aside_of(path: Path) -> Path:
+    """A name beside `path`, with its ending, that nobody else uses."""
+    return path.with_name(f".{path.stem}.{os.getpid()}_{uuid4().hex[:8]}{ASIDE}{path.suffix}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; that there is none is well, too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes have left of writing `path`. Only who holds its lock may call it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*{ASIDE}{glob.escape(path.suffix)}"):
+        remove(leftover)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 file, or leave the one that is there."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: below ~/.cache, or below XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha"
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file in `folder` and below it, sorted; folders that are links are followed, but not back to where they are.
+
+    Raises:
+        OSError: a folder cannot be read, or a link leads nowhere.
+    """
+    yield from _files_below(folder, frozenset())
+
+
+def _files_below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    try:
+        status, entries = folder.stat(), sorted(folder.iterdir())
+    except FileNotFoundError:
+        if above:
+            return  # removed since it was listed
+        raise
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:  # a link to a folder that holds it
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_below(entry, above | {identity})
+        elif entry.is_file():
+            yield entry
+        elif entry.is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(entry))

@@ -1,0 +1,21 @@
+"""The names inside a run's folder, `output` in its recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
+VALIDATIONS = "validation.jsonl"
+SPIKES = "spikes.jsonl"
+LOSS_PICTURE = "loss.png"
+TENSORBOARD = "tensorboard"
+HEARTBEATS = "heartbeats"
+LOGS = "logs"
+LOCK = ".lock"
+"""Held by the process that writes the run."""
+
+
+def checkpoints_of(output: Path) -> Path:
+    """Where the checkpoints of a run are."""
+    return output / CHECKPOINTS

@@ -1,0 +1,189 @@
+"""The loop with a backend that is told what its steps report."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pangu_alpha.checkpoint import find_checkpoint, list_checkpoints
+from pangu_alpha.config import RunConfig
+from pangu_alpha.data import Batch
+from pangu_alpha.errors import CheckpointError, TrainingError
+from pangu_alpha.records import read_records
+from pangu_alpha.training.backend import Backend
+from pangu_alpha.training.callbacks import Callback, default_callbacks
+from pangu_alpha.training.metrics import StepMetrics
+from pangu_alpha.training.optimizer import UpdateScalars
+from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.trainer import Trainer
+
+
+class Alone:
+    """One process agrees with itself."""
+
+    def largest(self, number: int) -> int:
+        return number
+
+    def require_equal(self, settings: str) -> None:
+        pass
+
+
+class Told:
+    """A step that reports what `losses` says, and skips where that is None."""
+
+    def __init__(self, losses: Callable[[int], float | None]) -> None:
+        self.losses, self.number = losses, 0
+        self.rates: list[float] = []
+        self.weight = np.zeros(3, np.float32)
+
+    def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
+        loss = self.losses(self.number)
+        self.number += 1
+        self.rates.append(scalars.learning_rate)
+        if loss is None:
+            return StepResult(3.0, math.inf, num_tokens, skipped=True)
+        self.weight += 1.0
+        return StepResult(loss, 1.0, num_tokens, skipped=False)
+
+    def tensors(self) -> dict[str, Any]:
+        return {"final_norm.beta": self.weight.copy(), "adam_m.final_norm.beta": self.weight.copy()}
+
+    def load(self, tensors: Mapping[str, Any]) -> None:
+        self.weight = tensors.get("final_norm.beta", self.weight).copy()
+
+
+class Samples:
+    """Training data of which only the order counts."""
+
+    fingerprint = "data"
+    tokenizer_fingerprint = "tokens"
+
+    def __init__(self, sample_batch: Callable[..., Batch]) -> None:
+        self.make, self.seen = sample_batch, list[list[int]]()
+
+    def samples(self, numbers: Any) -> Batch:
+        self.seen.append(list(map(int, numbers)))
+        return self.make(rows=len(numbers))
+
+
+@pytest.fixture
+def make_trainer(
+    make_config: Callable[..., RunConfig], sample_batch: Callable[..., Batch], tmp_path: Path
+) -> Callable[..., Trainer]:
+    def make(losses: Callable[[int], float | None], *overrides: str, callbacks: Any = None) -> Trainer:
+        config = make_config(f"output={tmp_path}", "train.checkpoint_every=2", "train.steps=6", *overrides)
+        backend = Backend(Told(losses), Alone(), True, None, 1e9)
+        data: Any = Samples(sample_batch)
+        return Trainer(config, data, backend, default_callbacks() if callbacks is None else callbacks)
+
+    return make
+
+
+def _step(trainer: Trainer) -> Told:
+    step = trainer._backend.step
+    assert isinstance(step, Told)
+    return step
+
+
+def test_every_step_gets_the_next_samples_and_its_rate(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    trainer = make_trainer(lambda number: 3.0 - number / 10)
+    trainer.run()
+    data: Any = trainer.training_data
+    assert data.seen == [list(range(8 * step, 8 * step + 8)) for step in range(6)]
+    assert dataclasses.asdict(trainer.progress) == {"step": 6, "num_updates": 6, "consumed_samples": 48}
+    assert _step(trainer).rates[:3] == pytest.approx([0.005, 0.01, 0.01])  # two steps of warm-up
+    assert [record["step"] for record in read_records(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_callbacks_are_called_in_order_around_the_loop(make_trainer: Callable[..., Trainer]) -> None:
+    calls: list[str] = []
+
+    class Noted(Callback):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def on_start(self, trainer: Trainer) -> None:
+            calls.append(f"{self.name} start {trainer.progress.step}")
+
+        def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+            calls.append(f"{self.name} {metrics.step}")
+
+        def on_end(self, trainer: Trainer) -> None:
+            calls.append(f"{self.name} end")
+
+    make_trainer(lambda number: 3.0, "train.steps=2", callbacks=[Noted("a"), Noted("b")]).run()
+    assert calls == ["a start 0", "b start 0", "a 1", "b 1", "a 2", "b 2", "a end", "b end"]
+
+
+def test_a_run_goes_on_where_it_was_saved(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    make_trainer(lambda number: 3.0, "train.steps=4").run()
+    trainer = make_trainer(lambda number: 2.0, "train.steps=6")
+    trainer.restore(find_checkpoint(tmp_path, print))
+    trainer.run()
+    data: Any = trainer.training_data
+    assert data.seen[0] == list(range(32, 40))
+    assert _step(trainer).weight.tolist() == [6.0] * 3
+
+
+def test_other_data_is_refused(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    make_trainer(lambda number: 3.0).run()
+    trainer = make_trainer(lambda number: 3.0)
+    trainer.training_data.fingerprint = "other"  # type: ignore[misc]
+    with pytest.raises(CheckpointError, match="was trained on other data"):
+        trainer.restore(find_checkpoint(tmp_path, print))
+
+
+FLOAT16 = "model.compute_dtype=float16"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_good_checkpoints(
+    make_trainer: Callable[..., Trainer], tmp_path: Path, dtype: str, loss: float
+) -> None:
+    trainer = make_trainer(lambda number: loss if number == 4 else 3.0, f"model.compute_dtype={dtype}")
+    with pytest.raises(TrainingError, match=r"step 5: loss (nan|inf).*The run has diverged.*lower schedule"):
+        trainer.run()
+    assert find_checkpoint(tmp_path, print).step == 4
+
+
+def test_skipping_for_ever_at_the_smallest_scale_ends_the_run(make_trainer: Callable[..., Trainer]) -> None:
+    overrides = [FLOAT16, "train.steps=100", "loss_scale.initial=4", "loss_scale.max_overflows=5"]
+    trainer = make_trainer(lambda number: None if number >= 3 else 3.0, *overrides)
+    # After three good steps two overflows bring the scale to 1, and five more end it.
+    with pytest.raises(TrainingError, match=r"step 10: the gradients of the last 5 steps overflowed"):
+        trainer.run()
+
+
+def test_overflows_that_find_the_scale_do_not_end_it_and_do_not_use_up_the_warm_up(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    trainer = make_trainer(lambda number: None if number < 4 else 3.0, FLOAT16, "loss_scale.max_overflows=2")
+    trainer.run()
+    assert _step(trainer).rates == pytest.approx([0.005] * 5 + [0.01])
+    assert trainer.progress.num_updates == 2
+
+
+def test_a_state_that_is_not_finite_is_not_saved(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    trainer = make_trainer(lambda number: 3.0)
+    step = _step(trainer)
+    tensors = step.tensors
+    step.tensors = lambda: {  # type: ignore[method-assign]
+        name: value if step.number < 4 else value * math.nan for name, value in tensors().items()
+    }
+    with pytest.raises(CheckpointError, match=r"after step 4, final_norm\.beta holds numbers that are not finite"):
+        trainer.run()
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000002"]
+
+
+def test_metrics_of_a_run_with_overflows_are_strict_json(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    make_trainer(lambda number: None if number == 1 else 3.0, FLOAT16).run()
+    records = read_records(tmp_path / "metrics.jsonl")
+    assert records[1]["grad_norm"] is None and records[1]["skipped"] is True
+    assert "Infinity" not in (tmp_path / "metrics.jsonl").read_text()

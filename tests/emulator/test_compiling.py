@@ -145,8 +145,10 @@ class Workshop:
         self.most_running = 0
         self.stopped: list[int] = []
         self.fails: int | None = None
+        self.config: RunConfig | None = None
 
     def __call__(self, config: RunConfig, level: int) -> "Workshop":
+        self.config = config
         return self
 
     def __enter__(self) -> "Workshop":
@@ -217,6 +219,16 @@ def test_only_what_is_missing_is_compiled(workshop: Workshop, monkeypatch: pytes
     (compiling._folder(tiny(), 3, 0) / "code.txt").write_text("older code")
     monkeypatch.setattr(Worker, "keep", lambda self, code: None)  # what was kept stays readable
     assert started_by(tiny(), [0, 3]) == [3]
+
+
+def test_the_compilers_cannot_read_what_a_kept_program_does_not_depend_on(workshop: Workshop) -> None:
+    compile_ranks(tiny(), [0])
+    assert workshop.config is not None and workshop.config.train.batch_size == 4
+    given = workshop.config.model_dump(warnings=False)
+    assert not {"output", "tokenizer", "data", "schedule", "loss_scale", "fuse_operators"} & set(given)
+    assert set(given["train"]) == {"batch_size", "num_micro_batches"}
+    with pytest.raises(AttributeError):
+        _ = workshop.config.train.seed
 
 
 def test_one_refusal_ends_the_others(workshop: Workshop) -> None:

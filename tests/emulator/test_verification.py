@@ -32,7 +32,7 @@ def test_good_verdicts_are_not_made_again_and_bad_ones_are(tmp_path: Path, monke
     assert [item.is_good for item in first] == [True, False, True]
     assert list(verification.verify_all(cases, tmp_path, None)) == first
     assert executed == compiled == [str(case) for case in (*cases, cases[1])]
-    monkeypatch.setattr(verification, "code_version", lambda: "other code")
+    monkeypatch.setattr(verification, "verdict_version", lambda: "other code")
     list(verification.verify_all(cases, tmp_path, None))
     assert len(executed) == 7
 

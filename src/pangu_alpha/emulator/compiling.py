@@ -14,38 +14,20 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pangu_alpha
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import progress
 from pangu_alpha.emulator.compilers import Compilation, Compilers
 from pangu_alpha.emulator.standin import Level
+from pangu_alpha.emulator.versions import program_version
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.schedule import pipeline_order
 from pangu_alpha.topology.stages import place_layers
 
 PROCESS_MEMORY = 4 << 30
 """Bytes a compiling process is expected to need: the last stage of the 200B network needs 3.4 GiB."""
-_CODE = (
-    "config/schema.py",
-    "model",
-    "parallel/apply.py",
-    "parallel/slices.py",
-    "parallel/table.py",
-    "topology/mesh.py",
-    "topology/stages.py",
-    "training/distributed.py",
-    "training/norm.py",
-    "training/optimizer.py",
-    "training/step.py",
-    "emulator/compile_server.py",
-    "emulator/compilers.py",
-    "emulator/standin.py",
-)
-"""What a program depends on, below the package's folder."""
 _WITHOUT_EFFECT: Any = {
     "output": ...,
     "tokenizer": ...,
@@ -55,7 +37,7 @@ _WITHOUT_EFFECT: Any = {
     "fuse_operators": ...,
     "train": {"steps", "seed", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"},
 }
-"""Settings that no program depends on."""
+"""Settings that no program depends on. The compilers are given the recipe without them: to read one is an error."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +101,11 @@ def compile_ranks(
     place_layers(config.model, config.parallel)
     pipeline_order(config.parallel, config.train.num_micro_batches)
     folders = {rank: _folder(config, rank, level) for rank in ranks}
-    code = code_version()
+    code = program_version()
     missing = [rank for rank, folder in folders.items() if _kept_code(folder) != code]
     if missing:
-        with Compilers(config, level) as compilers, progress("compiling", len(missing), "programs") as advance:
+        recipe = _settings_of_program(config, _WITHOUT_EFFECT)
+        with Compilers(recipe, level) as compilers, progress("compiling", len(missing), "programs") as advance:
             waiting = {rank: folders[rank] for rank in missing}
             with closing(_compile(compilers, waiting, num_jobs or _num_jobs())) as compilations:
                 for compilation in compilations:
@@ -155,15 +138,16 @@ def _folder(config: RunConfig, rank: int, level: Level) -> Path:
     return cache / recipe / f"rank_{rank}_level_{level}"
 
 
-def code_version() -> str:
-    """Changes when the code that a program comes from changes."""
-    package = Path(pangu_alpha.__file__).parent
-    digest = hashlib.sha256(version("mindspore").encode())
-    for name in _CODE:
-        path = package / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+def _settings_of_program(settings: Any, without_effect: Any) -> Any:
+    """`settings` without those of `without_effect`."""
+    kept = settings.model_copy()
+    for name in without_effect:
+        inner = without_effect[name] if isinstance(without_effect, dict) else ...
+        if inner is ...:
+            del kept.__dict__[name]
+        else:
+            kept.__dict__[name] = _settings_of_program(kept.__dict__[name], inner)
+    return kept
 
 
 def _kept_code(folder: Path) -> str | None:

@@ -39,7 +39,7 @@ def _problems(node: Node) -> Iterator[str]:
         needed, known, only = {*kernel.attributes}, IGNORED_ATTRIBUTES, kernel.only
     elif node.primitive in COMMUNICATION:
         needed = {"group", *COMMUNICATION[node.primitive]}
-        known, only = IGNORED_ATTRIBUTES | _REPEATED, {"mean_flag": False}
+        known, only = IGNORED_ATTRIBUTES | _REPEATED, {"mean_flag": False, "with_mirror_operator": False}
     elif node.primitive in CONTROL:
         needed, known, only = set(), IGNORED_ATTRIBUTES, {}
     else:

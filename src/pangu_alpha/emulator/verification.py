@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pangu_alpha.emulator.cases import Case
-from pangu_alpha.emulator.compiling import code_version
 from pangu_alpha.emulator.parity import Difference, Verdict, compile_programs, verify
+from pangu_alpha.emulator.versions import verdict_version
 from pangu_alpha.errors import CompileError
 
 RESULTS = "verdicts.json"
@@ -28,7 +28,7 @@ def verify_all(cases: Sequence[Case], folder: Path, num_jobs: int | None) -> Ite
     executed, which takes one core, the next is compiled.
     """
     kept = _read(folder)
-    code = code_version()
+    code = verdict_version()
     good = {case: verdict for case in cases if (verdict := kept.get(str(case), {}).get(code)) and verdict.is_good}
     waiting = deque(case for case in cases if case not in good)
     compiled = _compile_first(waiting, num_jobs)

@@ -72,6 +72,40 @@ class Accumulated(nn.Cell):
         return ops.depend(result, self.assign(total, mint.zeros_like(total)))
 
 
+class Summed(nn.Cell):
+    """Gradients of the rows of each micro-batch, one after the other, added up: for one rank, where MindSpore has no
+    parallel mode that would do it."""
+
+    def __init__(self, gradients: Gradients, num_parts: int) -> None:
+        """Args:
+        gradients: of the loss of one micro-batch.
+        num_parts: micro-batches.
+        """
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.num_parts = num_parts
+        self.add = ops.Add()
+        self.map = ops.HyperMap()
+
+    def construct(self, sens: Tensor, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `Gradients`."""
+        num_rows = batch[0].shape[0] // self.num_parts
+        loss_sum, sums = self.part(sens, batch, 0, num_rows)
+        for number in range(1, self.num_parts):
+            loss, gradients = self.part(sens, batch, number * num_rows, num_rows)
+            loss_sum, sums = self.add(loss_sum, loss), self.map(self.add, sums, gradients)
+        return loss_sum, sums
+
+    def part(
+        self, sens: Tensor, batch: tuple[Tensor, ...], begin: int, num_rows: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Loss sum and gradients of the rows from `begin` on."""
+        rows: tuple[Tensor, ...] = ()
+        for item in batch:
+            rows += (item[begin : begin + num_rows],)
+        return self.gradients(sens, *rows)
+
+
 class RankStep(nn.Cell):
     """`WholeStep` with its scalars as parameters called `control.*`, to be set before each step.
 
@@ -141,6 +175,8 @@ def _gradients(
 ) -> nn.Cell:
     if mesh.pp > 1:
         return Accumulated(Gradients(Pipeline(loss, num_parts), parameters), parameters, is_sharded)
+    if num_parts > 1 and mesh.num_ranks == 1:
+        return Summed(Gradients(loss, parameters), num_parts)
     if num_parts > 1:
         return Accumulated(Gradients(GradAccumulation(loss, num_parts), parameters), parameters, is_sharded)
     return Gradients(loss, parameters)

@@ -220,6 +220,14 @@ class TestMistakes:
             (["parallel.dp=3"], "train.batch_size(8) ÷ (parallel.dp(3) × train.num_micro_batches(1)) is not whole"),
             (["parallel.dp=2", "train.num_micro_batches=3"], "a multiple of 6"),
             (["model.compute_dtype=bfloat16"], "no bfloat16 matrix product for the CPU"),
+            (["parallel.pp=8"], "pp(8) × num_chunks(1) = 8 > num_layers(4)"),
+            (["model.vocab_size=4", "parallel.mp=4"], "model.vocab_size(4) ≤ parallel.mp(4)"),
+            (
+                ["model.seq_length=5", "parallel.mp=2", "parallel.sequence_parallel=true", "train.batch_size=3"],
+                "= 15 rows of a micro-batch ÷ (parallel.dp(1) × parallel.mp(2)) is not whole",
+            ),
+            (["device=ascend", "parallel.dp=3", "train.batch_size=6"], "× parallel.mp(1) = 3 is none of 1, 2, 4 or"),
+            (["model.num_heads=8", "model.hidden_size=96", "parallel.pp=3"], "parallel.pp(3) = 3 is none of 1, 2, 4"),
         ],
     )
     def test_contradictions_show_the_arithmetic(

@@ -7,6 +7,7 @@ from pangu_alpha.config.arithmetic import (
     perplexity,
     tokens_per_step,
 )
+from pangu_alpha.config.limits import groups_problem, layers_problem
 from pangu_alpha.config.load import RECIPES, build_config, list_recipes, load_config
 from pangu_alpha.config.presets import DATA_MIXES, MODEL_PRESETS
 from pangu_alpha.config.schema import (
@@ -38,6 +39,8 @@ __all__ = [
     "TrainConfig",
     "build_config",
     "forward_flops_per_token",
+    "groups_problem",
+    "layers_problem",
     "list_recipes",
     "load_config",
     "model_flops_per_token",

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pangu_alpha.config.limits import groups_problem, layers_problem, rows_problem, vocabulary_problem
+
 Device = Literal["cpu", "ascend", "gpu"]
 ComputeDtype = Literal["float32", "float16", "bfloat16"]
 
@@ -242,4 +244,20 @@ class RunConfig(Settings):
                 f"train.num_micro_batches({self.train.num_micro_batches})) is not whole: "
                 f"choose a batch size that is a multiple of {parts}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_laid_out(self) -> RunConfig:
+        model, parallel = self.model, self.parallel
+        # Processes of a CPU that each have the whole network are not MindSpore's mesh.
+        is_mesh = self.device == "ascend" or parallel.mp * parallel.pp > 1
+        problems = (
+            layers_problem(model, parallel),
+            groups_problem(parallel) if is_mesh else None,
+            vocabulary_problem(model, parallel),
+            rows_problem(model, self.train, parallel),
+        )
+        found = [problem for problem in problems if problem]
+        if found:
+            raise ValueError("\n    ".join(found))
         return self

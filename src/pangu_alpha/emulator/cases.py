@@ -25,6 +25,7 @@ from pangu_alpha.data.batch import Batch, make_batch
 
 NUM_STEPS = 5
 BATCH_SIZE = 8
+"""Samples of a step, or the next multiple of the parts that a layout splits them in."""
 NUM_MICRO_BATCHES = 4
 SEQ_LENGTH = 16
 VOCAB_SIZE = 97
@@ -39,6 +40,9 @@ class Case:
 
     parallel: ParallelConfig
     dropout: float = 0.0
+    num_micro_batches: int = NUM_MICRO_BATCHES
+    other_norm: bool = False
+    """The final LayerNorm on the other side of the query layer than elsewhere: after it on one stage, else before."""
 
     def __str__(self) -> str:
         parallel = self.parallel
@@ -48,11 +52,13 @@ class Case:
         words += ["sequence"] if parallel.sequence_parallel else []
         words += ["interleaved"] if parallel.schedule == "interleaved" else []
         words += ["dropout"] if self.dropout else []
+        words += [f"micro{self.num_micro_batches}"] if self.num_micro_batches != NUM_MICRO_BATCHES else []
+        words += ["norm"] if self.other_norm else []
         return " ".join(words)
 
     def config(self, compute_dtype: ComputeDtype) -> RunConfig:
         """The recipe of this layout."""
-        return _recipe(self, self.parallel, NUM_MICRO_BATCHES, compute_dtype)
+        return _recipe(self, self.parallel, self.num_micro_batches, compute_dtype)
 
     def reference(self, compute_dtype: ComputeDtype) -> RunConfig:
         """The recipe of the same network on one device, in one piece."""
@@ -60,14 +66,72 @@ class Case:
 
 
 def all_cases(max_ranks: int = 8) -> list[Case]:
-    """Every combination that makes sense, and each mesh once more with dropout."""
+    """Every combination of the axes that makes sense, each mesh once more with dropout, and `further_cases`."""
     cases = []
     for dp, mp, pp in itertools.product((1, 2), (1, 2, 4), (1, 2, 4)):
         if 1 < dp * mp * pp <= max_ranks:
             layouts = list(_layouts(dp, mp, pp))
             cases += [Case(parallel) for parallel in layouts]
             cases.append(Case(layouts[-1], dropout=0.1))
-    return cases
+    return cases + [case for case in further_cases() if case.parallel.num_devices <= max_ranks]
+
+
+def further_cases() -> list[Case]:
+    """What the combinations leave out: one rank, other numbers of micro-batches (one, as many as there are stages, more
+    that are no multiple of them), and the layouts of the shipped recipes."""
+    return [*_on_one_stage(), *_in_a_pipeline()]
+
+
+def _on_one_stage() -> list[Case]:
+    return [
+        Case(ParallelConfig(), num_micro_batches=1),
+        Case(ParallelConfig()),
+        Case(ParallelConfig(rematerialisation="whole"), 0.1, num_micro_batches=2),
+        Case(ParallelConfig(rematerialisation="selective"), num_micro_batches=3),
+        Case(ParallelConfig(dp=2), 0.1, num_micro_batches=1),  # 350m
+        Case(ParallelConfig(dp=2), num_micro_batches=2),
+        Case(ParallelConfig(dp=2, optimizer_sharding=True), num_micro_batches=1),
+        Case(ParallelConfig(dp=2, optimizer_sharding=True, rematerialisation="selective"), num_micro_batches=3),
+        Case(ParallelConfig(dp=4, optimizer_sharding=True, rematerialisation="whole"), num_micro_batches=1),
+        Case(ParallelConfig(mp=2), num_micro_batches=1),
+        Case(ParallelConfig(mp=2, sequence_parallel=True, rematerialisation="selective"), num_micro_batches=1),
+        Case(ParallelConfig(mp=2, sequence_parallel=True, rematerialisation="whole"), 0.1, num_micro_batches=3),
+        Case(ParallelConfig(mp=2), other_norm=True),
+        *(
+            Case(ParallelConfig(dp=2, mp=2, optimizer_sharding=True, rematerialisation="whole"), dropout, number)
+            for dropout, number in ((0.1, 1), (0.0, 2))  # the first: 2b6, 13b
+        ),
+        Case(
+            ParallelConfig(dp=2, mp=2, optimizer_sharding=True, sequence_parallel=True, rematerialisation="whole"),
+            num_micro_batches=1,
+        ),
+        Case(ParallelConfig(dp=2, mp=4, optimizer_sharding=True, rematerialisation="whole"), num_micro_batches=1),
+    ]
+
+
+def _in_a_pipeline() -> list[Case]:
+    return [
+        Case(ParallelConfig(pp=2), num_micro_batches=2),
+        Case(ParallelConfig(pp=2), num_micro_batches=3),
+        Case(ParallelConfig(pp=2), other_norm=True),
+        Case(ParallelConfig(pp=2, schedule="interleaved", num_chunks=2), num_micro_batches=2),
+        Case(ParallelConfig(pp=2, schedule="interleaved", num_chunks=2), num_micro_batches=3),
+        Case(ParallelConfig(dp=2, pp=2, optimizer_sharding=True), num_micro_batches=3),
+        Case(
+            ParallelConfig(
+                dp=2, pp=2, optimizer_sharding=True, rematerialisation="whole", schedule="interleaved", num_chunks=2
+            ),
+            0.1,
+            num_micro_batches=5,
+        ),
+        Case(ParallelConfig(mp=2, pp=2, sequence_parallel=True, schedule="interleaved", num_chunks=2), 0.0, 8),
+        Case(ParallelConfig(pp=4, rematerialisation="whole"), num_micro_batches=6),
+        Case(  # 200b_1024, 200b_2048
+            ParallelConfig(dp=2, mp=2, pp=2, optimizer_sharding=True, rematerialisation="whole"),
+            0.1,
+            num_micro_batches=2,
+        ),
+    ]
 
 
 def quick_cases() -> list[Case]:
@@ -77,6 +141,8 @@ def quick_cases() -> list[Case]:
         Case(ParallelConfig(dp=1, mp=2, pp=2, sequence_parallel=True, rematerialisation="selective")),
         Case(ParallelConfig(dp=2, pp=2, schedule="interleaved", num_chunks=2, rematerialisation="whole"), 0.1),
         Case(ParallelConfig(dp=2, mp=2, pp=2, optimizer_sharding=True)),
+        Case(ParallelConfig(rematerialisation="whole"), 0.1, num_micro_batches=2),
+        Case(ParallelConfig(dp=2, optimizer_sharding=True), num_micro_batches=1),
     ]
 
 
@@ -104,21 +170,23 @@ def _layouts(dp: int, mp: int, pp: int) -> list[ParallelConfig]:
     ]
 
 
-def batches() -> list[Batch]:
+def batches(batch_size: int = BATCH_SIZE) -> list[Batch]:
     """The same global batch for every layout, one a step, with different amounts of padding in the rows."""
     made = []
     for step in range(NUM_STEPS):
         rng = np.random.default_rng(step)
-        windows = rng.integers(2, VOCAB_SIZE, (BATCH_SIZE, SEQ_LENGTH + 1), dtype=np.int32)
+        windows = rng.integers(2, VOCAB_SIZE, (batch_size, SEQ_LENGTH + 1), dtype=np.int32)
         windows[rng.random(windows.shape) < 0.1] = _EOD
-        for row in range(BATCH_SIZE):
+        for row in range(batch_size):
             windows[row, SEQ_LENGTH + 1 - row % 5 * 2 :] = _PAD
-        keys = rng.integers(0, 2**31 - 1, BATCH_SIZE, dtype=np.int32)
+        keys = rng.integers(0, 2**31 - 1, batch_size, dtype=np.int32)
         made.append(make_batch(windows, keys, eod_id=_EOD, pad_id=_PAD))
     return made
 
 
 def _recipe(case: Case, parallel: ParallelConfig, num_micro_batches: int, compute_dtype: ComputeDtype) -> RunConfig:
+    is_after = (case.parallel.pp > 1) != case.other_norm
+    parts = case.parallel.dp * case.num_micro_batches
     return RunConfig(
         device="ascend",
         model=ModelConfig(
@@ -127,11 +195,15 @@ def _recipe(case: Case, parallel: ParallelConfig, num_micro_batches: int, comput
             num_heads=4,
             vocab_size=VOCAB_SIZE,
             seq_length=SEQ_LENGTH,
-            final_norm="after_query_layer" if case.parallel.pp > 1 else "before_query_layer",
+            final_norm="after_query_layer" if is_after else "before_query_layer",
             dropout=case.dropout,
             compute_dtype=compute_dtype,
         ),
-        train=TrainConfig(steps=NUM_STEPS, batch_size=BATCH_SIZE, num_micro_batches=num_micro_batches),
+        train=TrainConfig(
+            steps=NUM_STEPS,
+            batch_size=-(-BATCH_SIZE // parts) * parts,
+            num_micro_batches=num_micro_batches,
+        ),
         # A clip that always bites, so that a wrong norm shows in every parameter.
         optimizer=OptimizerConfig(clip_norm=0.5),
         schedule=ScheduleConfig(learning_rate=1e-2, end_learning_rate=1e-3, warmup_steps=0, decay_steps=100),

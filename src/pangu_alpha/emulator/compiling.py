@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pangu_alpha.config import RunConfig
+from pangu_alpha.config import RunConfig, groups_problem
 from pangu_alpha.console import progress
 from pangu_alpha.emulator.compilers import Compilation, Compilers
 from pangu_alpha.emulator.standin import Level
 from pangu_alpha.emulator.versions import program_version
+from pangu_alpha.errors import ConfigError
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.schedule import pipeline_order
-from pangu_alpha.topology.stages import place_layers
 
 PROCESS_MEMORY = 4 << 30
 """Bytes a compiling process is expected to need: the last stage of the 200B network needs 3.4 GiB."""
@@ -95,10 +95,11 @@ def compile_ranks(
         num_jobs: processes at a time; as many as there are cores and memory for unless given.
 
     Raises:
-        ConfigError: the layers or the micro-batches cannot be laid on the stages.
+        ConfigError: the micro-batches cannot be laid on the stages, or MindSpore has no such groups of ranks.
         CompileError: the stand-in for CANN cannot be built, or MindSpore refuses the program, in its words.
     """
-    place_layers(config.model, config.parallel)
+    if problem := groups_problem(config.parallel):
+        raise ConfigError(problem)
     pipeline_order(config.parallel, config.train.num_micro_batches)
     folders = {rank: _folder(config, rank, level) for rank in ranks}
     code = program_version()

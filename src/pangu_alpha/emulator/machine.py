@@ -102,10 +102,11 @@ class Machine:
         """
         return self._join({rank: dict(program.gradients) for rank, program in self._ranks.items()})
 
-    def plant_overflow(self) -> int:
+    def plant_overflow(self) -> int | None:
         """Put an infinity into one sum of gradients of the last rank alone, and return that rank.
 
-        It is the sum of which the rank holds the smallest part, so that not all ranks of its stage add it up.
+        It is the sum of which the rank holds the smallest part, so that not all ranks of its stage add it up. None, and
+        nothing done, where no sums last from step to step: with one micro-batch, or one rank.
         """
         rank, program = max(self._ranks.items())
 
@@ -113,7 +114,9 @@ class Machine:
             part = self._parts[rank][name]
             return math.prod(part.shape) / math.prod(part.full_shape)
 
-        name = min((name for name in program.parameters if name.startswith(ACCUMULATORS)), key=share)
+        name = min((name for name in program.parameters if name.startswith(ACCUMULATORS)), key=share, default=None)
+        if name is None:
+            return None
         reference = program.parameters[name]
         reference.write(np.full(reference.kind.shape, np.inf))
         return rank

@@ -11,11 +11,12 @@ row of the table with communication, the numbers are right all the same.
    an overflow planted on one rank alone skips the step on all and changes nothing.
 
 The bias of the keys is left out where gradients and updates are compared: softmax does not see it, its true gradient is
-0, and Adam makes its rounding as large as any other update.
+0, and Adam makes its rounding as large as any other update. Every other tensor must have a gradient that is not 0.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -128,6 +129,7 @@ def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig)
     return [
         _steps("float64 loss", "loss", results, wanted.results, LOSS_EXACT),
         _steps("float64 gradient norm", "grad_norm", results, wanted.results, LOSS_EXACT),
+        _without_gradient(gradients, wanted.gradients),
         _worst("float64 gradient", gradients, wanted.gradients, None, GRADIENT_EXACT),
         _worst("float64 update", step.tensors(), wanted.tensors, begin, UPDATE_EXACT),
     ]
@@ -139,9 +141,9 @@ def compare_with_kernels(step: EmulatedStep, config: RunConfig, reference: RunCo
     step.load(start(config.model, config.train.seed))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
-    clip = min(config.optimizer.clip_norm / results[0].grad_norm, 1.0)
+    clip = np.minimum(np.divide(config.optimizer.clip_norm, results[0].grad_norm), 1.0)
     norms = {name: norm for name, norm in wanted.gradient_norms.items() if not name.endswith(_NO_GRADIENT)}
-    errors = [abs(float(np.linalg.norm(gradients[name])) / clip / norm - 1.0) for name, norm in norms.items()]
+    errors = [_relative(float(np.linalg.norm(gradients[name]) / clip), norm) for name, norm in norms.items()]
     return [
         _steps("float32 loss", "loss", results, wanted.results, LOSS_SINGLE),
         _largest("float32 gradient's size", errors, NORM_SINGLE, list(norms)),
@@ -158,29 +160,45 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
         for number, (ours, theirs) in enumerate(zip(results, wanted.results, strict=True))
         if ours.skipped != theirs.skipped
     ]
+    if len({result.skipped for result in wanted.results}) < 2:  # none or all: nothing is compared
+        skipped = list(range(len(results)))
     return [
         _steps("float16 loss", "loss", results, wanted.results, LOSS_HALF),
         Difference("float16 skipped steps", len(skipped), 0, f"steps {skipped}" if skipped else ""),
-        _overflow_on_one_rank(step, config),
+        *_overflow_on_one_rank(step, config),
     ]
 
 
-def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> Difference:
+def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Difference]:
     before = step.tensors()
     rank = step.machine.plant_overflow()
-    batch = batches()[0]
+    if rank is None:
+        return []
+    batch = batches(config.train.batch_size)[0]
     scalars = update_scalars(config.optimizer, 1e-2, 1)
     result = step(batch, int(batch.loss_mask.sum()), scalars, loss_scale=1.0)
     moved = [name for name, value in step.tensors().items() if not np.array_equal(value, before[name])]
     where = f"rank {rank} overflowed alone; " + (f"{moved[0]} moved" if moved else "the step was not skipped")
     num_wrong = len(moved) + (not result.skipped)
-    return Difference("tensors moved by an overflow", num_wrong, 0, where if num_wrong else "")
+    return [Difference("tensors moved by an overflow", num_wrong, 0, where if num_wrong else "")]
+
+
+def _without_gradient(ours: Tensors, theirs: Tensors) -> Difference:
+    """How many tensors have the gradient 0, or none, on either side: two networks that do not learn would agree."""
+    names = sorted(name for name in {*ours, *theirs} if not name.endswith(_NO_GRADIENT))
+    still = [name for name in names if not all(np.any(side.get(name, 0.0)) for side in (ours, theirs))]
+    return Difference("tensors without gradient", len(still) if names else 1, 0, still[0] if still else "")
 
 
 def _steps(what: str, field_name: str, ours: list[StepResult], theirs: list[StepResult], limit: float) -> Difference:
     pairs = [(getattr(our, field_name), getattr(their, field_name)) for our, their in zip(ours, theirs, strict=True)]
     steps = [f"step {number}" for number in range(len(pairs))]
-    return _largest(what, [abs(our / their - 1.0) for our, their in pairs], limit, steps)
+    return _largest(what, [_relative(our, their) for our, their in pairs], limit, steps)
+
+
+def _relative(our: float, their: float) -> float:
+    """How far a number is from the one it should be; never good, and never an error, when that one is 0 or infinite."""
+    return float(abs(np.divide(our, their) - 1.0)) if their and math.isfinite(their) else math.nan
 
 
 def _largest(what: str, values: Sequence[float], limit: float, places: Sequence[str]) -> Difference:

@@ -55,7 +55,7 @@ def run(step: Step, config: RunConfig, after_first: Callable[[], None] = lambda:
     is_half = config.model.compute_dtype == "float16"
     results: list[StepResult] = []
     num_updates = 0
-    for number, batch in enumerate(batches()):
+    for number, batch in enumerate(batches(config.train.batch_size)):
         scalars = update_scalars(config.optimizer, learning_rate(config.schedule, num_updates), num_updates)
         scale = scaler.scale if is_half else 1.0
         results.append(step(batch, int(batch.loss_mask.sum()), scalars, scale))
@@ -101,13 +101,13 @@ def anchor(config: RunConfig) -> Anchor:
     network = build_network(config.model, config.train.seed)
     step = ProcessStep(network, config, rank=0)
     step.load(start(config.model, config.train.seed))
-    norms = _first_gradient_norms(network)
+    norms = _first_gradient_norms(network, config.train.batch_size)
     return Anchor(run(step, config), norms)
 
 
-def _first_gradient_norms(network: PanguAlpha) -> dict[str, float]:
+def _first_gradient_norms(network: PanguAlpha, batch_size: int) -> dict[str, float]:
     """Norms of the first batch's gradients of the mean loss."""
-    batch = batches()[0]
+    batch = batches(batch_size)[0]
     cell = Gradients(PanguAlphaLoss(network), ParameterTuple(network.trainable_params())).set_train()
     _, gradients = cell(Tensor(1.0 / batch.loss_mask.sum(), ms.float32), *batch_tensors(batch))
     return {

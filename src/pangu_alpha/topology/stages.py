@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pangu_alpha.config import ModelConfig, ParallelConfig
+from pangu_alpha.config import ModelConfig, ParallelConfig, layers_problem
 from pangu_alpha.errors import ConfigError
 
 
@@ -37,15 +37,11 @@ def place_layers(model: ModelConfig, parallel: ParallelConfig) -> tuple[LayerPla
     Raises:
         ConfigError: there are fewer layers than runs of layers.
     """
-    num_runs = parallel.pp * parallel.num_chunks
-    if num_runs > model.num_layers:
-        raise ConfigError(
-            f"pp({parallel.pp}) × num_chunks({parallel.num_chunks}) = {num_runs} > num_layers({model.num_layers}): "
-            "every stage needs a layer in every chunk; lower parallel.pp or parallel.num_chunks"
-        )
+    if problem := layers_problem(model, parallel):
+        raise ConfigError(problem)
     costs = [layer_flops(model)] * model.num_layers
     costs[-1] += head_flops(model)
-    sizes = _balanced_runs(costs, num_runs)
+    sizes = _balanced_runs(costs, parallel.pp * parallel.num_chunks)
     places = [LayerPlace(run % parallel.pp, run // parallel.pp) for run, size in enumerate(sizes) for _ in range(size)]
     return tuple(places)
 

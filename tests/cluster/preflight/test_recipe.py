@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from pangu_alpha.cluster.preflight.recipe import check_mesh, recipe_hash
 
 
@@ -13,17 +11,10 @@ def test_a_mesh_that_fits(recipe: Any) -> None:
     assert "dp 2 × mp 4 × pp 4 = 32 devices" in finding.found
 
 
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (["parallel.pp=4", "train.num_micro_batches=2"], "num_micro_batches(2) < pp(4)"),
-        (["parallel.pp=8", "train.num_micro_batches=8"], "8 > num_layers(4)"),
-    ],
-)
-def test_a_mesh_that_does_not(recipe: Any, overrides: list[str], said: str) -> None:
-    (finding,) = check_mesh(recipe(*overrides))
+def test_a_mesh_that_does_not(recipe: Any) -> None:
+    (finding,) = check_mesh(recipe("parallel.pp=4", "train.num_micro_batches=2"))
     assert finding.state == "bad"
-    assert said in finding.found
+    assert "num_micro_batches(2) < pp(4)" in finding.found
     assert "parallel" in finding.fix or "num_micro_batches" in finding.fix
 
 

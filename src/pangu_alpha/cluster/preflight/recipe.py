@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 
 from pangu_alpha.cluster.preflight.finding import Finding, ok, refused
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.topology.schedule import pipeline_order
-from pangu_alpha.topology.stages import place_layers
 
 
 def recipe_hash(config: RunConfig) -> str:
@@ -19,17 +17,11 @@ def recipe_hash(config: RunConfig) -> str:
 
 
 def check_mesh(config: RunConfig) -> list[Finding]:
-    """Whether layers and micro-batches can be dealt out over the stages; the settings have checked the rest."""
-    model, parallel = config.model, config.parallel
-    findings = []
-    placements: tuple[Callable[[], object], ...] = (
-        lambda: place_layers(model, parallel),
-        lambda: pipeline_order(parallel, config.train.num_micro_batches),
-    )
-    for place in placements:
-        try:
-            place()
-        except ConfigError as error:
-            findings.append(refused("mesh", error, "lower parallel.pp"))
+    """Whether the micro-batches can be dealt out over the stages; the settings have checked the rest."""
+    parallel = config.parallel
+    try:
+        pipeline_order(parallel, config.train.num_micro_batches)
+    except ConfigError as error:
+        return [refused("mesh", error, "lower parallel.pp")]
     sizes = f"dp {parallel.dp} × mp {parallel.mp} × pp {parallel.pp} = {parallel.num_devices} devices"
-    return findings or [ok("mesh", f"{sizes}, recipe {recipe_hash(config)}")]
+    return [ok("mesh", f"{sizes}, recipe {recipe_hash(config)}")]

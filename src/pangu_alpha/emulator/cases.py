@@ -85,6 +85,8 @@ def further_cases() -> list[Case]:
 def _on_one_stage() -> list[Case]:
     return [
         Case(ParallelConfig(), num_micro_batches=1),
+        Case(ParallelConfig(), num_micro_batches=1, other_norm=True),  # tiny_cpu
+        Case(ParallelConfig(), 0.1, num_micro_batches=1, other_norm=True),
         Case(ParallelConfig()),
         Case(ParallelConfig(rematerialisation="whole"), 0.1, num_micro_batches=2),
         Case(ParallelConfig(rematerialisation="selective"), num_micro_batches=3),

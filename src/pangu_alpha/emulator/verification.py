@@ -1,4 +1,4 @@
-"""Verifies many layouts, one after the other, and keeps what came out: the table and the picture of `pangu verify`."""
+"""Verifies many layouts, one after the other, and keeps what came out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
-
-import numpy as np
-from matplotlib.figure import Figure
 
 from pangu_alpha.emulator.cases import Case
 from pangu_alpha.emulator.parity import Difference, Verdict, compile_programs, verify
@@ -65,27 +62,6 @@ def _compile_first(waiting: deque[Case], num_jobs: int | None) -> Future[None]:
     # A daemon, so that Ctrl-C does not wait for it; the compilers end when they are not listened to any more.
     Thread(target=work, daemon=True).start()
     return future
-
-
-def draw(verdicts: Sequence[Verdict]) -> Figure:
-    """A row a layout, a column a comparison: the difference over its limit, on a logarithmic scale; red is above it."""
-    names = list(dict.fromkeys(item.what for verdict in verdicts for item in verdict.differences))
-    values = np.full((len(verdicts), len(names)), np.nan)
-    for row, verdict in enumerate(verdicts):
-        for item in verdict.differences:
-            share = item.value / item.limit if item.limit else item.value
-            values[row, names.index(item.what)] = np.log10(max(share, 1e-6)) if np.isfinite(share) else 6.0
-    figure = Figure(figsize=(2.5 + 0.9 * len(names), max(3.0, 1.6 + 0.22 * len(verdicts))), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(values, cmap="RdYlGn_r", vmin=-6, vmax=6, aspect="auto")
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
-    axes.set_yticks(range(len(verdicts)), [verdict.case for verdict in verdicts], fontsize=7)
-    for row, verdict in enumerate(verdicts):
-        if verdict.failure:
-            axes.text(0, row, "not executed", va="center", fontsize=7, color="red")
-    figure.colorbar(image, label="log₁₀(difference ÷ limit)\nabove 0 is wrong")
-    axes.set_title("Every layout's programs, executed and compared with one device", fontsize=10)
-    return figure
 
 
 def _read(folder: Path) -> dict[str, dict[str, Verdict]]:

@@ -77,8 +77,8 @@ def _draw_cell(axes: Axes, column: int, row: int, item: Difference | None) -> No
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=color, edgecolor="white"))
     if item is not None:
         text = f"{item.value:.0f}" if item.limit == 0 else f"{item.value:.1e}"
-        place = {"ha": "center", "va": "center", "fontsize": 7}
-        axes.text(column + 0.5, row + 0.5, text, color="black" if item.is_good else "white", **place)
+        color = "black" if item.is_good else "white"
+        axes.text(column + 0.5, row + 0.5, text, color=color, ha="center", va="center", fontsize=7)
 
 
 def _summary(verdicts: Sequence[Verdict]) -> tuple[str, bool]:

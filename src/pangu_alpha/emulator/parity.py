@@ -141,9 +141,10 @@ def compare_with_kernels(step: EmulatedStep, config: RunConfig, reference: RunCo
     step.load(start(config.model, config.train.seed))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
-    clip = np.minimum(np.divide(config.optimizer.clip_norm, results[0].grad_norm), 1.0)
-    norms = {name: norm for name, norm in wanted.gradient_norms.items() if not name.endswith(_NO_GRADIENT)}
-    errors = [_relative(float(np.linalg.norm(gradients[name]) / clip), norm) for name, norm in norms.items()]
+    norm = results[0].grad_norm
+    clip = min(config.optimizer.clip_norm / norm, 1.0) if norm else math.nan
+    norms = {name: size for name, size in wanted.gradient_norms.items() if not name.endswith(_NO_GRADIENT)}
+    errors = [_relative(float(np.linalg.norm(gradients[name]) / clip), size) for name, size in norms.items()]
     return [
         _steps("float32 loss", "loss", results, wanted.results, LOSS_SINGLE),
         _largest("float32 gradient's size", errors, NORM_SINGLE, list(norms)),
@@ -221,7 +222,7 @@ def _worst(
     for name, their in theirs.items():
         if name.endswith(_NO_GRADIENT):
             continue
-        size = np.linalg.norm(their - (0.0 if begin is None else begin[name]))
-        values.append(float(np.linalg.norm(ours[name] - their) / size))
+        size = float(np.linalg.norm(their - (0.0 if begin is None else begin[name])))
+        values.append(float(np.linalg.norm(ours[name] - their)) / size if size else math.nan)
         names.append(name)
     return _largest(what, values, limit, names)

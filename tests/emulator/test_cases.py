@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import pytest
 
+from pangu_alpha.cli.verify import add_arguments
 from pangu_alpha.config import RunConfig, list_recipes, load_config
 from pangu_alpha.emulator.cases import (
     COMPUTE_DTYPES,
@@ -88,3 +90,11 @@ def test_the_run_holds_what_can_go_wrong() -> None:
         assert counted.min() < counted.max() == SEQ_LENGTH
         micro_batches = counted.reshape(4, -1).sum(axis=1)
         assert len(set(micro_batches.tolist())) > 1
+
+
+def test_the_help_counts_the_layouts() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert f"of {len(all_cases())} layouts" in str(parser.description)
+    assert f"all {len(all_cases())} layouts" in str(parser.epilog)
+    assert len(quick_cases()) == 6 and "six layouts" in parser.format_help()

@@ -19,6 +19,7 @@ from pangu_alpha.config import load_config
 from pangu_alpha.console import say
 from pangu_alpha.errors import ClusterError, ConfigError, PanguError
 from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.training.runnable import require_runnable
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +62,7 @@ def make_boot(words: list[str] | None = None) -> Boot:
     config = load_config(recipe_name, overrides)
     if config.device != "ascend":
         raise ConfigError(f"device={config.device}: the cards of a ModelArts job are NPUs; set device=ascend")
+    require_runnable(config, "mindspore", place.table.num_devices)
     problems = find_problems(place.table, Mesh.of(config.parallel))
     if problems:
         raise ClusterError(f"{place.rank_table} does not fit this job: {problems[0]}")

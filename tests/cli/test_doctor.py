@@ -56,7 +56,8 @@ def test_what_is_bad_has_a_fix_and_a_code(project: Path, capsys: pytest.CaptureF
     lines = capsys.readouterr().out.splitlines()
     wrong = [number for number, line in enumerate(lines[:-1]) if line.startswith("✗")]
     assert [lines[number].split()[1] for number in wrong] == [
-        "mesh",
+        "recipe",
+        "recipe",
         "tokenizer",
         "data.train[0]",
         "data.validation[0]",
@@ -64,7 +65,7 @@ def test_what_is_bad_has_a_fix_and_a_code(project: Path, capsys: pytest.CaptureF
     assert all(lines[number + 1].lstrip().startswith("→ ") for number in wrong)
     assert _exit_code(*words, "--json") == 1
     findings = json.loads(capsys.readouterr().out)["findings"]
-    assert sum(finding["state"] == "bad" for finding in findings) == 4
+    assert sum(finding["state"] == "bad" for finding in findings) == 5
 
 
 def test_input_that_cannot_be_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

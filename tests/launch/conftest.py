@@ -27,6 +27,7 @@ output: run
 model: {num_layers: 2, hidden_size: 32, num_heads: 2, vocab_size: 470, seq_length: 32,
         final_norm: before_query_layer}
 train: {steps: 5, batch_size: 16}
+data: {train: [{path: tokens/train}]}
 parallel: {dp: 16}
 schedule: {learning_rate: 1.0e-3, end_learning_rate: 1.0e-4, warmup_steps: 10, decay_steps: 300}
 """

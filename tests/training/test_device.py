@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pangu_alpha.errors import ConfigError, DeviceError
-from pangu_alpha.training.device import join_workers, set_device
+from pangu_alpha.errors import DeviceError
+from pangu_alpha.training.device import set_device
 
 
 @pytest.mark.parametrize(("device", "library"), [("ascend", "libge_runner"), ("gpu", "libcu")])
@@ -15,9 +15,3 @@ def test_a_missing_device_is_named_with_its_library(device: str, library: str) -
     with pytest.raises(DeviceError, match=library) as error:
         set_device(device)  # type: ignore[arg-type]
     assert "set device=cpu" in str(error.value)
-
-
-def test_a_wrong_number_of_processes_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MS_WORKER_NUM", "3")
-    with pytest.raises(ConfigError, match=r"= 2, but this job has 3 process"):
-        join_workers("cpu", 2)

@@ -10,11 +10,10 @@ import pytest
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
-from pangu_alpha.errors import ConfigError
 from pangu_alpha.model import build_network
 from pangu_alpha.training import process
 from pangu_alpha.training.optimizer import update_scalars
-from pangu_alpha.training.process import ProcessStep, check_mesh
+from pangu_alpha.training.process import ProcessStep
 
 Config = Callable[..., RunConfig]
 Sample = Callable[..., Batch]
@@ -57,10 +56,3 @@ def test_ranks_share_the_rows_of_every_micro_batch(
     for rank in range(2):
         ProcessStep(network, config, rank)(sample_batch(), 1, update_scalars(config.optimizer, 1e-2, 0), 1.0)
     assert seen == [keys[0:2] + keys[4:6], keys[2:4] + keys[6:8]]
-
-
-@pytest.mark.parametrize("axis", ["mp", "pp"])
-def test_only_data_parallelism_is_done_here(make_config: Config, axis: str) -> None:
-    check_mesh(make_config("parallel.dp=2").parallel)
-    with pytest.raises(ConfigError, match="--backend emulator"):
-        check_mesh(make_config(f"parallel.{axis}=2").parallel)

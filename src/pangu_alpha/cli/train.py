@@ -63,8 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
     from pangu_alpha.cluster.heartbeat import HeartbeatWriter
     from pangu_alpha.config import load_config
     from pangu_alpha.training.resuming import finished_checkpoint
+    from pangu_alpha.training.runnable import processes_of, require_runnable
 
     config = load_config(arguments.recipe, [*_mesh_overrides(arguments.mesh), *arguments.overrides])
+    # The emulator's processes are not those of a launcher: `Processes` counts them.
+    require_runnable(config, arguments.backend, None if arguments.backend == "emulator" else processes_of(os.environ))
     finished = finished_checkpoint(config)
     if finished is not None:
         say(
@@ -144,12 +147,11 @@ def _train(config: RunConfig, verbose: bool, report: Report, processes: Processe
 
 def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Report) -> Backend:
     from pangu_alpha.training.device import join_workers, set_device
-    from pangu_alpha.training.process import check_mesh, process_backend
+    from pangu_alpha.training.process import process_backend
 
-    check_mesh(config.parallel)
     set_device(config.device, config.fuses_on(config.device))
     report("joining")
-    rank = join_workers(config.device, config.parallel.num_devices)
+    rank = join_workers(config.device, num_workers=config.parallel.num_devices)
     report("starting")
     return process_backend(config, validation_data, rank)
 

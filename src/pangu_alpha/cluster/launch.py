@@ -33,6 +33,7 @@ from pangu_alpha.cluster.supervise import supervise
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
 from pangu_alpha.errors import ClusterError, PanguError, TrainingError
+from pangu_alpha.training.runnable import require_runnable
 
 PORT = 8118
 """Of MindSpore's scheduler, as for `msrun`, when each server is started by hand and a free one cannot be agreed on."""
@@ -151,6 +152,7 @@ def main(
     arguments = parser.parse_intermixed_args(words)
     try:
         plan = make_plan(arguments)
+        require_runnable(plan.config, "mindspore", plan.num_ranks)
         if arguments.dry_run:
             print(describe(plan))
             return 0

@@ -1,7 +1,13 @@
 """From text to batches: documents, packed token files, blending, and `batch(step)`. No MindSpore here."""
 
 from pangu_alpha.data.batch import Batch
-from pangu_alpha.data.dataset import TrainingData, ValidationData, open_training_data, open_validation_data
+from pangu_alpha.data.dataset import (
+    TrainingData,
+    ValidationData,
+    check_training_sources,
+    open_training_data,
+    open_validation_data,
+)
 from pangu_alpha.data.documents import count_bytes, read_documents
 from pangu_alpha.data.packing import PackingTokenizer, pack
 from pangu_alpha.data.token_file import TokenFile, TokenFileInfo, open_token_file
@@ -13,6 +19,7 @@ __all__ = [
     "TokenFileInfo",
     "TrainingData",
     "ValidationData",
+    "check_training_sources",
     "count_bytes",
     "open_token_file",
     "open_training_data",

@@ -153,10 +153,7 @@ def count_samples(source: TokenFile, seq_length: int) -> int:
 def _open(
     configs: Sequence[SourceConfig], key: str, vocab_size: int, tokenizer_fingerprint: str | None
 ) -> list[TokenFile]:
-    if not configs:
-        raise ConfigError(
-            f"{key} names no token file. Make one with `pangu data pack` and give its path as {key}[0].path"
-        )
+    _require_some(configs, key)
     sources = [open_token_file(config.path) for config in configs]
     expected = tokenizer_fingerprint or sources[0].info.tokenizer_fingerprint
     owner = "the run" if tokenizer_fingerprint else str(sources[0].prefix)
@@ -173,6 +170,23 @@ def _open(
                 f"{expected}. Pack all text with the same tokenizer"
             )
     return sources
+
+
+def check_training_sources(config: DataConfig) -> None:
+    """Refuse training sources that the settings alone rule out; no file is opened.
+
+    Raises:
+        ConfigError: there are none, or they have not the names of the mix.
+    """
+    _require_some(config.train, "data.train")
+    _weights(config)
+
+
+def _require_some(configs: Sequence[SourceConfig], key: str) -> None:
+    if not configs:
+        raise ConfigError(
+            f"{key} names no token file. Make one with `pangu data pack` and give its path as {key}[0].path"
+        )
 
 
 def _weights(config: DataConfig) -> list[float]:

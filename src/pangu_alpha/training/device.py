@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from pangu_alpha.config import Device
-from pangu_alpha.errors import ConfigError, DeviceError
+from pangu_alpha.errors import DeviceError
 from pangu_alpha.files import cache_folder
 from pangu_alpha.training.kernel_cache import prepare_kernel_cache
 
@@ -76,18 +76,8 @@ def set_device(device: Device, fuse_operators: bool = False) -> None:
         ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={','.join(_INEXACT)}")
 
 
-def join_workers(device: Device, num_devices: int) -> int:
-    """Connect with the other processes of the job and return this one's rank, from 0.
-
-    Raises:
-        ConfigError: the number of processes is not what the settings' mesh needs.
-    """
-    num_workers = int(os.environ.get("MS_WORKER_NUM") or os.environ.get("RANK_SIZE") or 1)
-    if num_workers != num_devices:
-        raise ConfigError(
-            f"parallel.dp × parallel.mp × parallel.pp = {num_devices}, but this job has {num_workers} process(es): "
-            f"start it with launch/train_msrun.sh --workers {num_devices}, or set parallel.dp={num_workers}"
-        )
+def join_workers(device: Device, num_workers: int) -> int:
+    """Connect with the other processes of the job, `num_workers` with this one, and return this one's rank, from 0."""
     if num_workers == 1:
         return 0
     from mindspore.communication import get_rank, init

@@ -9,9 +9,8 @@ import numpy as np
 from mindspore import Parameter, Tensor
 from numpy.typing import NDArray
 
-from pangu_alpha.config import ParallelConfig, RunConfig
+from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch, ValidationData
-from pangu_alpha.errors import ConfigError
 from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.training.backend import Backend
@@ -50,20 +49,6 @@ class ProcessStep:
         for part in range(self._num_parts):
             first = (part * self._dp + self._rank) * rows
             yield batch.rows(first, first + rows)
-
-
-def check_mesh(parallel: ParallelConfig) -> None:
-    """Refuse what the processes of this backend cannot share.
-
-    Raises:
-        ConfigError: an axis other than dp.
-    """
-    if parallel.mp > 1 or parallel.pp > 1:
-        raise ConfigError(
-            f"parallel.mp={parallel.mp} and parallel.pp={parallel.pp}: the backend mindspore trains with data "
-            "parallelism only. Set parallel.mp=1 parallel.pp=1 and parallel.dp to the number of processes, or use "
-            "--backend emulator"
-        )
 
 
 def process_backend(config: RunConfig, validation_data: ValidationData | None, rank: int) -> Backend:

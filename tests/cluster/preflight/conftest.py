@@ -24,6 +24,7 @@ def recipe() -> Build:
         values = {
             "device": "cpu",
             "model": {"preset": "tiny"},
+            "data": {"train": [{"path": "tokens/train"}]},
             "train": {"steps": 1, "batch_size": 64, "num_micro_batches": 4},
             "schedule": {"learning_rate": 1e-3, "end_learning_rate": 1e-4, "decay_steps": 3000},
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
 from pangu_alpha.config import DataConfig, RunConfig
 from pangu_alpha.console import si
-from pangu_alpha.errors import PanguError
+from pangu_alpha.errors import ConfigError, PanguError
 
 _PACK = "make it again with `pangu data pack`, or copy its .bin, .idx and .json here"
 
@@ -36,8 +36,10 @@ def check_data(config: RunConfig) -> tuple[list[Finding], str]:
         return findings, "unreadable"
     try:
         return findings, open_training_data(config, tokenizer).fingerprint
+    except ConfigError:
+        return findings, "unreadable"  # `check_recipe` says why.
     except PanguError as error:
-        return [*findings, refused("data.train", error, "set data.mix or the weights of the sources")], "unreadable"
+        return [*findings, refused("data.train", error, _PACK)], "unreadable"
 
 
 def _check_tokenizer(config: RunConfig) -> tuple[list[Finding], str | None]:

@@ -1,4 +1,4 @@
-"""Whether the recipe's mesh fits the network and the batch."""
+"""Whether the recipe can be trained."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import json
 
 from pangu_alpha.cluster.preflight.finding import Finding, ok, refused
 from pangu_alpha.config import RunConfig
-from pangu_alpha.errors import ConfigError
-from pangu_alpha.topology.schedule import pipeline_order
+from pangu_alpha.training.runnable import refusals
 
 
 def recipe_hash(config: RunConfig) -> str:
@@ -16,12 +15,11 @@ def recipe_hash(config: RunConfig) -> str:
     return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def check_mesh(config: RunConfig) -> list[Finding]:
-    """Whether the micro-batches can be dealt out over the stages; the settings have checked the rest."""
+def check_recipe(config: RunConfig) -> list[Finding]:
+    """Whether `pangu train` would take the recipe; the settings have checked the rest."""
+    # How many processes there are, the launcher decides; the variables that it will not set are checked elsewhere.
+    errors = refusals(config, "mindspore", num_processes=None)
+    findings = [refused("recipe", error, "change the recipe") for error in errors]
     parallel = config.parallel
-    try:
-        pipeline_order(parallel, config.train.num_micro_batches)
-    except ConfigError as error:
-        return [refused("mesh", error, "lower parallel.pp")]
     sizes = f"dp {parallel.dp} × mp {parallel.mp} × pp {parallel.pp} = {parallel.num_devices} devices"
-    return [ok("mesh", f"{sizes}, recipe {recipe_hash(config)}")]
+    return findings or [ok("recipe", f"{recipe_hash(config)}, {sizes}")]

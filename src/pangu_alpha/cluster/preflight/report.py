@@ -16,7 +16,7 @@ from pangu_alpha.cluster.preflight.disk import check_disk
 from pangu_alpha.cluster.preflight.environment import check_limits, check_variables
 from pangu_alpha.cluster.preflight.finding import Finding
 from pangu_alpha.cluster.preflight.network import check_ports
-from pangu_alpha.cluster.preflight.recipe import check_mesh, recipe_hash
+from pangu_alpha.cluster.preflight.recipe import check_recipe, recipe_hash
 from pangu_alpha.cluster.preflight.software import check_software, versions
 from pangu_alpha.cluster.preflight.table import check_rank_table, devices_of
 from pangu_alpha.config import RunConfig
@@ -70,7 +70,7 @@ def examine(
     device_findings, devices = check_devices(config.device, expected)
     findings = [
         *check_software(),
-        *check_mesh(config),
+        *check_recipe(config),
         *table_findings,
         *data_findings,
         *check_disk(config),

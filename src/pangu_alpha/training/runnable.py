@@ -1,0 +1,82 @@
+"""What decides, from the recipe and the number of processes alone, whether a job can be trained.
+
+`pangu train`, `pangu doctor`, the launchers with their --dry-run and the boot file of ModelArts all ask here, before
+they open data or start a process. It imports no MindSpore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.data import check_training_sources
+from pangu_alpha.errors import ConfigError
+from pangu_alpha.topology.schedule import pipeline_order
+from pangu_alpha.topology.stages import place_layers
+
+BackendName = Literal["mindspore", "emulator"]
+"""Who computes: this job's processes on the recipe's device, or one machine that executes all ranks' programs."""
+
+
+def require_runnable(config: RunConfig, backend: BackendName, num_processes: int | None) -> None:
+    """Refuse a job that cannot be trained.
+
+    Args:
+        config: the recipe.
+        backend: who is to compute.
+        num_processes: that share the work; None: not known, or not the backend's.
+
+    Raises:
+        ConfigError: the first of the `refusals`.
+    """
+    for error in refusals(config, backend, num_processes):
+        raise error
+
+
+def refusals(config: RunConfig, backend: BackendName, num_processes: int | None) -> Iterator[ConfigError]:
+    """All reasons why the job cannot be trained; none means that it can. Arguments as for `require_runnable`."""
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: _check_axes(config, backend),
+        lambda: place_layers(config.model, config.parallel),
+        lambda: pipeline_order(config.parallel, config.train.num_micro_batches),
+        lambda: _check_processes(config, num_processes),
+        lambda: check_training_sources(config.data),
+    )
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            yield error
+
+
+def processes_of(environment: Mapping[str, str]) -> int:
+    """Processes of the job that this one belongs to, as its launcher says in `environment`; 1 without a launcher.
+
+    Raises:
+        ConfigError: the variable is not a number.
+    """
+    name = "MS_WORKER_NUM" if environment.get("MS_WORKER_NUM") else "RANK_SIZE"
+    text = environment.get(name) or "1"
+    if not text.isdecimal():
+        raise ConfigError(f"{name}={text} in the environment is not a number of processes: unset it")
+    return int(text)
+
+
+def _check_axes(config: RunConfig, backend: BackendName) -> None:
+    parallel = config.parallel
+    if backend == "mindspore" and (parallel.mp > 1 or parallel.pp > 1):
+        raise ConfigError(
+            f"parallel.mp={parallel.mp} and parallel.pp={parallel.pp}: the backend mindspore trains with data "
+            "parallelism only. Set parallel.mp=1 parallel.pp=1 and parallel.dp to the number of processes, or use "
+            "--backend emulator"
+        )
+
+
+def _check_processes(config: RunConfig, num_processes: int | None) -> None:
+    num_devices = config.parallel.num_devices
+    if num_processes not in (None, num_devices):
+        raise ConfigError(
+            f"parallel.dp × parallel.mp × parallel.pp = {num_devices}, but this job has {num_processes} process(es): "
+            f"start it with launch/train_msrun.sh --workers {num_devices}, or set parallel.dp={num_processes}"
+        )

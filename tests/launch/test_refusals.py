@@ -1,0 +1,93 @@
+"""What `pangu train` refuses by the recipe alone, the doctor and the launchers, dry or not, refuse in the same words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pangu_alpha.cli.main import main
+from pangu_alpha.config import load_config
+from pangu_alpha.errors import PanguError
+from pangu_alpha.training.runnable import require_runnable
+
+if TYPE_CHECKING:
+    from tests.launch.conftest import SimulatedCluster
+
+REFUSED = {
+    "operator-level parallelism": ["parallel.dp=8", "parallel.mp=2"],
+    "a pipeline": ["parallel.dp=8", "parallel.pp=2", "train.num_micro_batches=2"],
+    "no data": ["data.train=[]"],
+    "a mix without its sources": ["data.mix=paper_200b"],
+    "bfloat16 on a CPU": ["device=cpu", "model.compute_dtype=bfloat16"],
+    "a batch that does not divide": ["train.batch_size=24"],
+}
+
+
+@pytest.fixture
+def sentence(simulated_cluster: SimulatedCluster, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
+    """What training says against the recipe with some settings, in 16 processes."""
+    monkeypatch.chdir(simulated_cluster.folder)
+    for name in ("MS_WORKER_NUM", "RANK_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def say(settings: list[str]) -> str:
+        with pytest.raises(PanguError) as refusal:
+            require_runnable(load_config("recipe.yaml", settings), "mindspore", 16)
+        return str(refusal.value)
+
+    return say
+
+
+@pytest.mark.parametrize("settings", REFUSED.values(), ids=REFUSED)
+def test_nobody_passes_what_training_refuses(
+    settings: list[str],
+    sentence: Callable[[list[str]], str],
+    simulated_cluster: SimulatedCluster,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = sentence(settings)
+    monkeypatch.setenv("RANK_SIZE", "16")
+    assert main(["train", "recipe.yaml", *settings]) == 2
+    assert expected in capsys.readouterr().err
+    monkeypatch.delenv("RANK_SIZE")
+    assert _same(expected, _doctor(settings, capsys))
+    for words in (
+        ("train_rank_table", "recipe.yaml", "table.json", *settings, "--hosts", "hosts"),
+        ("train_msrun", "--workers", "16", "recipe.yaml", *settings),
+    ):
+        for dry in ((), ("--dry-run",)):
+            code, stdout, stderr = simulated_cluster.answer(*words, *dry)
+            assert (code, stdout) == (2, "")
+            assert expected in stderr
+    assert not Path("run").exists(), "nothing was started"
+
+
+def test_a_wrong_number_of_processes_is_refused_before_the_data(
+    sentence: Callable[[list[str]], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "= 8, but this job has 16 process(es)" in sentence(["parallel.dp=8"])
+    assert main(["train", "recipe.yaml"]) == 2
+    assert "= 16, but this job has 1 process(es)" in capsys.readouterr().err
+
+
+def _doctor(settings: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """All that the doctor finds bad, or its error when it cannot read the recipe."""
+    try:
+        assert main(["doctor", "recipe.yaml", *settings, "--json"]) == 2
+    except SystemExit as end:
+        assert end.code == 1
+    captured: Any = capsys.readouterr()
+    if not captured.out:
+        return [captured.err]
+    findings = json.loads(captured.out)["findings"]
+    return [f"{finding['found']}. {finding['fix']}" for finding in findings if finding["state"] == "bad"]
+
+
+def _same(sentence: str, found: list[str]) -> bool:
+    """Whether `sentence` is among `found`, where the way out begins without a capital."""
+    return any(sentence.lower() in line.lower() for line in found)

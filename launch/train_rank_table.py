@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pangu_alpha.cluster.check import find_problems, ports_in_use
+from pangu_alpha.cluster.check import find_problems, for_hccl, ports_in_use
 from pangu_alpha.cluster.environment import Card
 from pangu_alpha.cluster.inventory import read_hosts
 from pangu_alpha.cluster.launch import TRAIN, Plan, Server, add_launch_arguments, main
@@ -81,7 +81,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 def _refuse_problems(path: Path, table: RankTable, config: RunConfig, hosts: Sequence[str] | None) -> None:
     problems = find_problems(table, Mesh.of(config.parallel), hosts)
     if config.device == "ascend":
-        problems += ports_in_use(table)
+        problems += [*for_hccl(table), *ports_in_use(table)]
     if problems:
         lines = [f"  {problem}" for problem in problems[:_NUM_SHOWN]]
         more = f"\n  and {len(problems) - _NUM_SHOWN} more" if len(problems) > _NUM_SHOWN else ""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pangu_alpha.cluster.check import check_file, find_problems, ports_in_use
-from pangu_alpha.cluster.rank_table import Device, RankTable, Server, numbered, read_rank_table
+from pangu_alpha.cluster.rank_table import Device, RankTable, Server, numbered, read_rank_table, to_document
 from pangu_alpha.topology.mesh import Mesh
 
 Document = dict[str, Any]
@@ -125,3 +125,83 @@ def test_addresses_may_be_left_out_inside_one_server() -> None:
     (problem,) = find_problems(numbered("1.0", [Server(f"10.0.0.{s}", (Device(0, 0),)) for s in (1, 2)]))
     assert problem.what == "has no device_ip"
     assert problem.where == "server 10.0.0.1, device 0 and 1 more"
+
+
+def test_the_same_mistake_on_every_card_is_one_line(rank_table_file: Write) -> None:
+    servers = [
+        Server(f"node_{s:03}", tuple(Device(d, 0, f"192.168.{s}.{d + 1}") for d in range(8))) for s in range(256)
+    ]
+    document = to_document(numbered("1.0", servers))
+    for server in document["server_list"]:
+        for entry in server["device"]:
+            entry["rank_id"] = int(entry["rank_id"])
+            entry["device_ip"] = f"{entry['device_ip']}.1"
+    problems = check_file(rank_table_file(document))
+    assert len(problems) == 2
+    assert problems[0].what == "is the number 0, and HCCL wants a string (and the same at 2047 other place(s))"
+    assert "is not an address (and the same at 2047 other place(s))" in problems[1].what
+
+
+def _super_pods(order: str) -> Document:
+    """Servers of two dies in format 1.2; the letters are their super-pods, in the order of their ranks."""
+    servers = [
+        Server(f"node_{s}", tuple(Device(d, 0, f"10.0.{s}.{d + 1}", f"{s * 2 + d}") for d in range(2)), pod)
+        for s, pod in enumerate(order)
+    ]
+    return to_document(numbered("1.2", servers))
+
+
+def test_super_pods_may_not_cross(rank_table_file: Write) -> None:
+    assert check_file(rank_table_file(_super_pods("BBAA"))) == []
+    (problem,) = check_file(rank_table_file(_super_pods("ABAB")))
+    assert problem.where == "super-pod A"
+    assert problem.what == (
+        "rank 2 of super-pod B is between its ranks 0-1,4-5; CANN wants the ranks of a super-pod to be consecutive"
+    )
+
+
+def test_each_rule_of_order_has_its_source(rank_table_file: Write) -> None:
+    document = _super_pods("AA")
+    document["server_list"][0]["server_id"] = "node_9"
+    document["super_pod_list"][0]["server_list"][0]["server_id"] = "node_9"
+    (problem,) = check_file(rank_table_file(document))
+    assert "MindSpore's rank table tutorial wants ranks in the dictionary order of server_id" in problem.what
+    assert "CANN does not ask for it" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({}, None),
+        ({"host_port": "17667"}, "host_port 17667 is that of device 0 and device 1"),
+        ({"backup_device_ip": "10.0.0"}, "'10.0.0' is not an address"),
+        ({"backup_device_ip": "10.0.0.1"}, "is the device's own address"),
+        ({"backup_device_ip": "10.0.1.1"}, "is that of server node_1, device 0: not of the same NPU"),
+        ({"backup_device_port": "16666"}, "has backup_device_port 16666, which device 1 uses as device_port"),
+        ({"backup_device_port": "0"}, "backup_device_port '0' is not a port"),
+        ({"backup_device_ip": "10.0.0.99"}, None),
+    ],
+)
+def test_ports_of_the_host_and_backup_addresses(
+    values: dict[str, str], what: str | None, rank_table_file: Write
+) -> None:
+    servers = [
+        Server(f"node_{s}", tuple(Device(d, 0, f"10.0.{s}.{d + 1}", f"{s * 2 + d}") for d in range(2)), "A")
+        for s in range(2)
+    ]
+    document = to_document(numbered("1.2", servers))
+    for s, server in enumerate(document["server_list"]):
+        for d, entry in enumerate(server["device"]):
+            entry.update(device_port="16666", backup_device_ip=f"10.0.{s}.{2 - d}", backup_device_port="16667")
+            entry["host_port"] = str(17666 + d)
+    document["server_list"][0]["device"][0].update(values)
+    problems = check_file(rank_table_file(document))
+    assert any(what in problem.what for problem in problems) if what else problems == [], problems
+
+
+def test_one_backup_address_for_two_devices(rank_table_file: Write) -> None:
+    document = _super_pods("A")
+    for entry in document["server_list"][0]["device"]:
+        entry["backup_device_ip"] = "10.9.9.9"
+    (problem,) = check_file(rank_table_file(document))
+    assert problem.what == "backup_device_ip 10.9.9.9 is also that of server node_0, device 0"

@@ -102,3 +102,23 @@ def test_fetches_what_is_needed_to_go_on(tmp_path: Path) -> None:
         "metrics.jsonl",
     }
     assert (output / "metrics.jsonl").read_text() == "newer than what was copied"
+
+
+def test_place_in_a_table_of_pods(tmp_path: Path) -> None:
+    """CANN numbers servers by their ids; the platform says only the pod's number."""
+    path = tmp_path / "jobstart_hccl.json"
+    instances = [
+        {
+            "pod_name": f"job-1f-train-{pod}",
+            "server_id": server_id,
+            "devices": [{"device_id": str(d), "device_ip": f"192.168.{pod}.{d + 1}"} for d in range(8)],
+        }
+        for pod, server_id in enumerate(("10.0.0.9", "10.0.0.10"))
+    ]
+    group = {"group_name": "train", "device_count": "16", "instance_count": "2", "instance_list": instances}
+    path.write_text(json.dumps({"status": "completed", "group_count": "1", "group_list": [group]}))
+    environment = {"RANK_TABLE_FILE": str(path), "ASCEND_DEVICE_ID": "5", "VC_TASK_INDEX": "0", "JOB_ID": "1"}
+    assert find_place(environment, 0.0).card.rank == 13  # "10.0.0.10" is first
+    assert find_place({**environment, "VC_TASK_INDEX": "1"}, 0.0).card.rank == 5
+    with pytest.raises(ClusterError, match="0 pods of the rank table have that number"):
+        find_place({**environment, "VC_TASK_INDEX": "2"}, 0.0)

@@ -213,3 +213,20 @@ def test_any_mesh_is_placed_and_never_worse_than_at_random(sizes: list[int], dev
     assert find_problems(table, mesh) == []
     assert sorted(server.address for server in table.servers) == sorted(server.server_id for server in servers)
     assert _cost(table, mesh) <= _cost(shuffled(table, seed), mesh)
+
+
+@pytest.mark.parametrize("mesh", [None, Mesh(dp=2, mp=8, pp=4)])
+def test_super_pods_stay_together(mesh: Mesh | None) -> None:
+    """By their addresses, and by a pipeline in each of them, the ranks of the two super-pods would cross."""
+    servers = [
+        Server(
+            f"10.0.0.{s + 1}",
+            tuple(Device(d, 0, f"192.0.{s}.{d + 1}", f"{8 * s + d}") for d in range(8)),
+            f"pod{s % 2}",
+        )
+        for s in range(8)
+    ]
+    arrangement = arrange(servers, "1.2", mesh, keep_server_ids=False)
+    assert [server.rack for server in arrangement.table.servers] == ["pod0"] * 4 + ["pod1"] * 4
+    assert find_problems(arrangement.table, mesh) == []
+    assert arrangement.note is not None and "MindSpore wants" in arrangement.note

@@ -75,6 +75,21 @@ class SimulatedCluster:
             os.chdir(before)
         return code, stdout.getvalue(), stderr.getvalue()
 
+    def group(self) -> None:
+        """Write the rank table as ModelArts does: a pod of the job a server, and no ranks."""
+        servers = json.loads((self.folder / "table.json").read_text())["server_list"]
+        pods = [
+            {
+                "pod_name": f"job-1-train-{pod}",
+                "server_id": server["server_id"],
+                "devices": [{key: entry[key] for key in ("device_id", "device_ip")} for entry in server["device"]],
+            }
+            for pod, server in enumerate(servers)
+        ]
+        group = {"group_name": "train", "device_count": "16", "instance_count": "2", "instance_list": pods}
+        document = {"status": "completed", "group_count": "1", "group_list": [group]}
+        (self.folder / "table.json").write_text(json.dumps(document))
+
     def seen(self, rank: int, run: str = "run") -> dict[str, Any]:
         """What a rank has left."""
         seen: dict[str, Any] = json.loads((self.folder / run / "seen" / f"{rank}.json").read_text())

@@ -1,4 +1,4 @@
-"""What `pangu train` refuses by the recipe alone, the doctor and the launchers, dry or not, refuse in the same words."""
+"""What `pangu train` refuses by the recipe alone, the doctor and the launchers refuse in the same words."""
 
 from __future__ import annotations
 

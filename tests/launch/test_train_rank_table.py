@@ -202,3 +202,14 @@ def test_wrong_timeout_is_refused(simulated_cluster: SimulatedCluster, monkeypat
     code, _, stderr = simulated_cluster.answer("train_rank_table", *BOTH)
     assert code == 2
     assert "HCCL_CONNECT_TIMEOUT=9000: CANN accepts 120 to 7200 seconds" in stderr
+
+
+def test_a_table_of_pods_is_converted_first(simulated_cluster: SimulatedCluster) -> None:
+    simulated_cluster.group()
+    code, stdout, stderr = simulated_cluster.answer("train_rank_table", *BOTH, "--dry-run")
+    assert (code, stdout) == (2, "")
+    assert "is a group_list" in stderr and "pangu ranktable make --from TABLE" in stderr
+    # On simulated devices nobody but the launcher reads it.
+    code, stdout, stderr = simulated_cluster.answer("train_rank_table", *BOTH, "device=cpu", "--dry-run")
+    assert code == 0, stderr
+    assert "RANK_ID=15" in stdout and "RANK_TABLE_FILE" not in stdout

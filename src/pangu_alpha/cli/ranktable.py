@@ -251,7 +251,8 @@ def _mesh(arguments: argparse.Namespace) -> Mesh | None:
 
 
 def _summary(table: RankTable) -> str:
-    return f"{table.num_devices} device(s) on {len(table.servers)} server(s), format {table.version}"
+    origin = ", read from a group_list" if table.is_grouped else ""
+    return f"{table.num_devices} device(s) on {len(table.servers)} server(s), format {table.version}{origin}"
 
 
 def _print_servers(table: RankTable, mesh: Mesh | None) -> None:

@@ -25,6 +25,7 @@ from pangu_alpha.cluster.environment import rank_table_environment
 from pangu_alpha.cluster.heartbeat import clear_heartbeats
 from pangu_alpha.cluster.job import KILL, Job, Task, move_aside, next_attempt, start
 from pangu_alpha.cluster.modelarts import Place, fetch_results
+from pangu_alpha.cluster.rank_table import write_rank_table
 from pangu_alpha.cluster.storage import Mirror, copy_file, copy_folder, join, list_files
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say, si
@@ -133,7 +134,11 @@ class Boot:
         place, logs = self.place, self.config.output / "logs"
         for folder in (logs, self.folder / "data", self.folder / "failures"):
             folder.mkdir(parents=True, exist_ok=True)
-        environment = rank_table_environment(place.card, place.table.num_devices, place.rank_table)
+        rank_table = place.rank_table
+        if place.table.is_grouped:  # MindSpore needs the other form; every card has its own file and waits for none.
+            rank_table = self.folder / f"rank_table_{place.card.rank}.json"
+            write_rank_table(place.table, rank_table)
+        environment = rank_table_environment(place.card, place.table.num_devices, rank_table)
         ranks = place.node_ranks
         task = Task(f"rank {place.card.rank}", self.command, environment, ranks.index(place.card.rank), len(ranks))
         record = logs / f"exits_{place.card.rank}.json"

@@ -1,7 +1,7 @@
 """Everything that is wrong with a rank table, found before a job starts: HCCL itself says `ret = 1343225860`, or hangs.
 
-The rules are those of CANN's HCCL user guide ("rank table configuration", "restrictions") and, for the order of the
-servers, of MindSpore's documentation of rank tables.
+The rules are those of CANN's HCCL user guide ("rank table configuration", "restrictions"), of HCCL's parser where it
+says more, and for the order of the ranks those of `check_order`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pangu_alpha.cluster.check_order import find_order_problems
+from pangu_alpha.cluster.formats import gathered
 from pangu_alpha.cluster.patterns import ranges
 from pangu_alpha.cluster.ports import hccl_ports, is_here, is_taken
 from pangu_alpha.cluster.rank_table import RING, Device, Problem, RankTable, Server, parse_rank_table
@@ -35,8 +36,8 @@ def check_file(path: Path, mesh: Mesh | None = None, hosts: Collection[str] | No
     """
     table, problems = parse_rank_table(path)
     if table is None:
-        return problems
-    return problems + find_problems(table, mesh, hosts) + list(ports_in_use(table))
+        return gathered(problems)
+    return gathered(problems + find_problems(table, mesh, hosts) + list(ports_in_use(table)))
 
 
 def find_problems(table: RankTable, mesh: Mesh | None = None, hosts: Collection[str] | None = None) -> list[Problem]:
@@ -51,18 +52,27 @@ def find_problems(table: RankTable, mesh: Mesh | None = None, hosts: Collection[
     problems += _servers(table)
     problems += _ranks(table)
     problems += _port_numbers(table)
+    problems += _host_ports(table)
     if table.version == "2.0":
         problems += _layers(table)
     else:
         problems += _addresses(table)
+        problems += _backups(table)
         problems += _device_counts(table)
-        problems += _order(table)
+        problems += find_order_problems(table)
         problems += _super_devices(table)
     if mesh is not None:
         problems += _mesh(table, mesh)
     if hosts is not None:
         problems += _hosts(table, hosts)
-    return problems
+    return gathered(problems)
+
+
+def for_hccl(table: RankTable) -> Iterator[Problem]:
+    """What keeps the file of `table` from being given to HCCL, though it has no problems."""
+    if table.is_grouped:
+        what = "is a group_list, in which CANN looks for the names of pods; MindSpore gives it the numbers of ranks"
+        yield Problem(what, "whole file", "convert it: `pangu ranktable make --from TABLE --output NEW_TABLE`")
 
 
 def _devices(table: RankTable) -> Iterator[tuple[str, Server, Device]]:
@@ -102,8 +112,9 @@ def _servers(table: RankTable) -> Iterator[Problem]:
         if not server.devices:
             yield Problem("the server has no devices", f"server {server.server_id}", "add them, or remove the server")
         for key, address in (("server_id", server.server_id), ("host_ip", server.extra.get("host_ip"))):
-            # A server_id may be a name; one of digits and dots is meant as an address.
-            if address is not None and (key == "host_ip" or re.fullmatch(r"[\d.]+", address)):
+            # A server_id may be a name; one of digits and dots is meant as an address. Nobody looks for a lone server.
+            is_address = key == "host_ip" or (len(table.servers) > 1 and re.fullmatch(r"[\d.]+", str(address)))
+            if address is not None and is_address:
                 fault = _address_fault(str(address), loopback=True)
                 if fault:
                     yield Problem(
@@ -113,7 +124,7 @@ def _servers(table: RankTable) -> Iterator[Problem]:
 
 def _ranks(table: RankTable) -> Iterator[Problem]:
     for rank, where in _repeated((device.rank_id, place) for place, _, device in _devices(table)).items():
-        yield Problem(f"rank {rank} is also that of {where[0]}", where[1], f"number the ranks again: {_REMAKE}")
+        yield Problem(f"rank {rank} is also that of {where[0]}", where[1], f"number the ranks again: {_REMAKE}", "rank")
     ranks = {device.rank_id for _, _, device in _devices(table)}
     missing = set(range(table.num_devices)) - ranks
     if missing:
@@ -129,7 +140,7 @@ def _ranks(table: RankTable) -> Iterator[Problem]:
         ]
         for number, where in _repeated((number, f"rank {rank}") for number, rank in numbers).items():
             what = f"{key} {number} is there {len(where)} times, as {' and '.join(where)}"
-            yield Problem(what, f"server {server.server_id}", "give each rank its own device")
+            yield Problem(what, f"server {server.server_id}", "give each rank its own device", "device twice")
 
 
 def _addresses(table: RankTable) -> Iterator[Problem]:
@@ -143,19 +154,58 @@ def _addresses(table: RankTable) -> Iterator[Problem]:
         fault = _address_fault(device.device_ip) if device.device_ip else None
         if fault:
             fix = "take it from `hccn_tool -i N -ip -g` or /etc/hccn.conf"
-            yield Problem(f"device_ip {device.device_ip!r} {fault}", place, fix)
+            yield Problem(f"device_ip {device.device_ip!r} {fault}", place, fix, f"device_ip {fault}")
     taken = ((device.device_ip, place) for place, _, device in _devices(table) if device.device_ip)
     for address, where in _repeated(taken).items():
         what = f"device_ip {address} is also that of {where[0]}"
-        yield Problem(what, where[1], "correct one of them: every device has its own address")
+        yield Problem(what, where[1], "correct one of them: every device has its own address", "device_ip")
+
+
+def _host_ports(table: RankTable) -> Iterator[Problem]:
+    for server in table.servers:
+        ports = [(device.extra.get("host_port"), f"device {device.device_id}") for device in server.devices]
+        for port, where in _repeated(pair for pair in ports if pair[0] is not None).items():
+            what = f"host_port {port} is that of {' and '.join(where[:2])}: each of its processes listens on its own"
+            yield Problem(what, f"server {server.server_id}", "give each device of a server its own", "host_port")
+
+
+def _backups(table: RankTable) -> Iterator[Problem]:
+    """HCCL takes as backup only the address of the NPU's other die (0 and 1, 2 and 3, ...), on another port."""
+    owners = {device.device_ip: (server, device) for _, server, device in _devices(table) if device.device_ip}
+    taken = []
+    for place, server, device in _devices(table):
+        backup = device.extra.get("backup_device_ip")
+        if backup is None or backup == "":
+            continue
+        taken.append((backup, place))
+        fault = _address_fault(str(backup)) or _backup_fault(server, device, owners.get(str(backup)))
+        if fault:
+            fix = f"write the address of device {device.device_id ^ 1} of this server"
+            yield Problem(f"backup_device_ip {backup!r} {fault}", place, fix, "backup_device_ip")
+    for backup, where in _repeated(taken).items():
+        what = f"backup_device_ip {backup} is also that of {where[0]}"
+        yield Problem(what, where[1], "give each device the address of its NPU's other die", "backup_device_ip twice")
+
+
+def _backup_fault(server: Server, device: Device, owner: tuple[Server, Device] | None) -> str | None:
+    if owner is None:
+        return None  # HCCL warns only: the other die may be in no group of this job.
+    if owner[1] is device:
+        return "is the device's own address"
+    if owner[0] is not server or owner[1].device_id != device.device_id ^ 1:
+        return f"is that of server {owner[0].server_id}, device {owner[1].device_id}: not of the same NPU"
+    port = device.extra.get("backup_device_port")
+    if port is not None and str(port) == str(owner[1].extra.get("device_port")):
+        return f"has backup_device_port {port}, which device {owner[1].device_id} uses as device_port"
+    return None
 
 
 def _port_numbers(table: RankTable) -> Iterator[Problem]:
     for place, _, device in _devices(table):
-        for key in ("device_port", "host_port", "backup_device_port"):
+        for key in ("device_port", "host_port", "backup_device_port", "device_vnic_port"):
             port = device.extra.get(key)
             if port is not None and not (str(port).isdecimal() and 1 <= int(port) <= 65535):
-                yield Problem(f"{key} {port!r} is not a port", place, "write a number from 1024 to 65535")
+                yield Problem(f"{key} {port!r} is not a port", place, "write a number from 1024 to 65535", key)
 
 
 def _address_fault(text: str, loopback: bool = False) -> str | None:
@@ -192,21 +242,6 @@ def _device_counts(table: RankTable) -> Iterator[Problem]:
         yield Problem(what, f"server {odd.server_id}", "use the same number of devices of every server")
 
 
-def _order(table: RankTable) -> Iterator[Problem]:
-    servers = sorted((server for server in table.servers if server.devices), key=lambda server: server.server_id)
-    for before, after in pairwise(servers):
-        highest = max(device.rank_id for device in before.devices)
-        lowest = min(device.rank_id for device in after.devices)
-        if lowest < highest:
-            yield Problem(
-                f"rank {lowest} comes before rank {highest} of server {before.server_id}, but ranks must follow the "
-                f"dictionary order of server_id",
-                f"server {after.server_id}",
-                "order the servers with `pangu ranktable make` or `merge`",
-            )
-            return
-
-
 def _super_devices(table: RankTable) -> Iterator[Problem]:
     numbered = [entry for entry in _devices(table) if entry[2].super_device_id is not None]
     if table.version == "1.0" and numbered:
@@ -226,7 +261,7 @@ def _super_devices(table: RankTable) -> Iterator[Problem]:
     taken = (((server.rack, device.super_device_id), place) for place, server, device in numbered)
     for (pod, number), where in _repeated(taken).items():
         what = f"super_device_id {number} is also that of {where[0]} in super-pod {pod}"
-        yield Problem(what, where[1], "see `npu-smi info -t spod-info`")
+        yield Problem(what, where[1], "see `npu-smi info -t spod-info`", "super_device_id")
 
 
 def _layers(table: RankTable) -> Iterator[Problem]:
@@ -235,16 +270,19 @@ def _layers(table: RankTable) -> Iterator[Problem]:
         rank, levels = f"rank {device.rank_id}", device.extra["level_list"]
         layers = [level["net_layer"] for level in levels]
         if layers != sorted(set(layers)):
-            yield Problem(f"net_layer goes {layers}", rank, "list each layer once, from the innermost outwards")
+            yield Problem(
+                f"net_layer goes {layers}", rank, "list each layer once, from the innermost outwards", "layers"
+            )
         for level in levels:
             for address in level["rank_addr_list"] or ():
                 fault = _layer_address_fault(address)
                 if fault:
                     place = f"{rank}, layer {level['net_layer']}"
-                    yield Problem(fault, place, "correct the address, its type or its ports")
+                    yield Problem(fault, place, "correct the address, its type or its ports", "layer address")
                 taken += {((address["addr"], port), rank) for port in address["ports"]}
     for (address, port), ranks in _repeated(dict.fromkeys(taken)).items():
-        yield Problem(f"port {port} of {address} is also that of {ranks[0]}", ranks[1], "correct one of them")
+        what = f"port {port} of {address} is also that of {ranks[0]}"
+        yield Problem(what, ranks[1], "correct one of them", "layer port")
 
 
 def _layer_address_fault(address: dict[str, Any]) -> str | None:
@@ -272,7 +310,9 @@ def _hosts(table: RankTable, hosts: Collection[str]) -> Iterator[Problem]:
     for server in table.servers:
         if server.address not in hosts and server.server_id not in hosts:
             where = f"server {server.server_id}"
-            yield Problem(f"{server.address} is not in the hosts file", where, "add it there, or make a new rank table")
+            yield Problem(
+                f"{server.address} is not in the hosts file", where, "add it there, or make a new rank table", "host"
+            )
 
 
 def ports_in_use(table: RankTable) -> Iterator[Problem]:

@@ -1,17 +1,19 @@
 """The JSON of rank tables: the form of each format, and every departure from it in words.
 
 1.0 (Atlas training servers) and 1.2 (A3 super-pods) list servers with devices, all values strings; 2.0 (Atlas
-350/850/950) lists ranks with their network layers, numbers as numbers. Unknown fields are kept. Descriptions: the HCCL
-user guide of CANN, "rank table configuration".
+350/850/950) lists ranks with their network layers, numbers as numbers. A table with a `group_list` has no version (see
+`groups`). Unknown fields are kept. Descriptions: the HCCL user guide of CANN, "rank table configuration".
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -19,9 +21,10 @@ from pangu_alpha.errors import ClusterError
 
 Version = Literal["1.0", "1.2", "2.0"]
 FOREIGN: dict[str, tuple[str, ...]] = {
-    "1.0": ("super_pod_list", "rank_list", "rank_count"),
-    "1.2": ("rank_list", "rank_count"),
-    "2.0": ("server_list", "server_count", "super_pod_list"),
+    "1.0": ("super_pod_list", "rank_list", "rank_count", "group_list", "group_count"),
+    "1.2": ("rank_list", "rank_count", "group_list", "group_count"),
+    "2.0": ("server_list", "server_count", "super_pod_list", "group_list", "group_count"),
+    "group_list": ("server_list", "server_count", "super_pod_list", "rank_list", "rank_count"),
 }
 """Keys that belong to another format than the one that a table says it is."""
 Digits = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)$")]
@@ -35,9 +38,27 @@ class Problem:
     what: str
     where: str
     fix: str
+    kind: str = field(default="", compare=False)
+    """Equal for the same mistake at many places, which is told once; "": it is never at many."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}; {self.fix}"
+
+
+def gathered(problems: Iterable[Problem]) -> list[Problem]:
+    """`problems`, with all of a kind as the first of them and the number of the others."""
+    numbers: Counter[str] = Counter()
+    first: dict[str, Problem] = {}
+    for number, problem in enumerate(problems):
+        key = problem.kind or f"alone {number}"
+        first.setdefault(key, problem)
+        numbers[key] += 1
+    return [
+        replace(problem, what=f"{problem.what} (and the same at {numbers[key] - 1} other place(s))")
+        if numbers[key] > 1
+        else problem
+        for key, problem in first.items()
+    ]
 
 
 class Form(BaseModel):
@@ -133,8 +154,50 @@ class RanksForm(Form):
     rank_list: list[RankForm]
 
 
-TableForm: TypeAlias = ServersForm | PodsForm | RanksForm
-_FORMS: dict[str, type[TableForm]] = {"1.0": ServersForm, "1.2": PodsForm, "2.0": RanksForm}
+class GroupDeviceForm(Form):
+    """A device of an instance, `group_list`."""
+
+    device_id: Digits
+    device_ip: str | None = None
+    rank_id: Digits | None = None
+
+
+class InstanceForm(Form):
+    """A pod or, with `deploy_mode`, a rank, `group_list`."""
+
+    server_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    devices: Annotated[list[GroupDeviceForm], Field(min_length=1)]
+    pod_name: str | None = None
+    rank_id: Digits | None = None
+
+
+class GroupForm(Form):
+    """A group of instances, `group_list`. The counts are those of either kind."""
+
+    group_name: str
+    instance_count: Digits
+    instance_list: Annotated[list[InstanceForm], Field(min_length=1)]
+    device_count: Digits | None = None
+    device_num: Digits | None = None
+    server_num: Digits | None = None
+
+
+class GroupsForm(Form):
+    """`group_list`, without a version."""
+
+    status: str
+    group_count: Digits
+    group_list: Annotated[list[GroupForm], Field(min_length=1)]
+    deploy_mode: str | None = None
+
+
+TableForm: TypeAlias = ServersForm | PodsForm | RanksForm | GroupsForm
+_FORMS: dict[str, type[TableForm]] = {
+    "1.0": ServersForm,
+    "1.2": PodsForm,
+    "2.0": RanksForm,
+    "group_list": GroupsForm,
+}
 _REMAKE = "correct it, or make the table again with `pangu ranktable make`"
 
 
@@ -152,14 +215,14 @@ def read_form(path: Path) -> tuple[TableForm | None, list[Problem]]:
         return None, [Problem(f"not JSON: {error}", "whole file", _REMAKE)]
     if not isinstance(document, dict):
         return None, [Problem("not a JSON object", "whole file", _REMAKE)]
-    if "group_list" in document:
-        return None, [Problem("the group_list format of 2019, which current CANN does not read", "group_list", _REMAKE)]
-    version = document.get("version")
-    if not isinstance(version, str) or version not in _FORMS:
+    is_grouped = "group_list" in document and "version" not in document
+    version = "group_list" if is_grouped else document.get("version")
+    if not isinstance(version, str) or not (is_grouped or version in get_args(Version)):
         what = "is missing" if version is None else f"{version!r} is none that HCCL knows"
-        return None, [Problem(what, "version", f"write one of {', '.join(_FORMS)}, in quotes")]
+        return None, [Problem(what, "version", f"write one of {', '.join(get_args(Version))}, in quotes")]
+    here = "beside a group_list" if is_grouped else f"to version {version}"
     mixed = [
-        Problem(f"mixed formats: it does not belong to version {version}", key, "remove it, or correct the version")
+        Problem(f"mixed formats: it does not belong {here}", key, "remove it, or correct the version")
         for key in FOREIGN[version]
         if key in document
     ]
@@ -205,7 +268,9 @@ def _validate(model: type[TableForm], document: dict[str, Any]) -> tuple[TableFo
             parent[key] = str(detail["input"])
         elif detail["type"] == "int_type" and str(detail["input"]).isdecimal():
             parent[key] = int(detail["input"])
-    problems = [_explain(detail) for detail in details]
+    problems = [
+        replace(_explain(detail), kind=re.sub(r"\d+", "", f"{detail['type']} {detail['loc']}")) for detail in details
+    ]
     try:
         return model.model_validate(document), problems
     except ValidationError:
@@ -229,6 +294,8 @@ def _explain(detail: Any) -> Problem:
 def _wrong_count(form: TableForm) -> list[Problem]:
     if isinstance(form, RanksForm):
         key, said, found = "rank_count", form.rank_count, len(form.rank_list)
+    elif isinstance(form, GroupsForm):
+        return []  # It has counts of its own, see `groups`.
     else:
         key, found = "server_count", len(form.server_list)
         said = found if form.server_count is None else int(form.server_count)

@@ -58,7 +58,9 @@ def find_place(environment: Mapping[str, str], time_limit: float) -> Place:
     path = Path(_variable(environment, "RANK_TABLE_FILE"))
     table = _completed_table(path, time_limit)
     device_id = _number(environment, "ASCEND_DEVICE_ID", "DEVICE_ID")
-    if "RANK_ID" in environment:
+    if table.is_grouped:
+        rank = _rank_of_pod(table, _number(environment, "VC_TASK_INDEX"), device_id)
+    elif "RANK_ID" in environment:
         rank = _number(environment, "RANK_ID")
     else:
         rank = _number(environment, "VC_TASK_INDEX") * _number(environment, "MA_NUM_GPUS") + device_id
@@ -69,6 +71,24 @@ def find_place(environment: Mapping[str, str], time_limit: float) -> Place:
         )
     job_id = re.sub(r"\W+", "_", _variable(environment, *_JOB_VARIABLES))[:100]
     return Place(job_id, Card(rank, device_id), path, table)
+
+
+def _rank_of_pod(table: RankTable, task: int, device_id: int) -> int:
+    """The rank of a device of the job's pod number `task`: the platform ends the names of pods with their numbers."""
+    pods = {
+        device.rank_id: device.extra.get("pod_name", "")
+        for server in table.servers
+        for device in server.devices
+        if device.device_id == device_id
+    }
+    found = [rank for rank, pod in pods.items() if re.search(rf"\D0*{task}$", pod)]
+    if len(found) != 1:
+        raise ClusterError(
+            f"VC_TASK_INDEX={task} and device {device_id}: {len(found)} pods of the rank table have that number and "
+            f"device, not 1 (pods with this device: {', '.join(sorted(pods.values())) or 'none'}); unset what you have "
+            "set yourself"
+        )
+    return found[0]
 
 
 def fetch_results(train_url: str, output: Path, ranks: Collection[int]) -> None:

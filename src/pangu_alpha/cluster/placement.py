@@ -53,21 +53,24 @@ class Arrangement:
 def arrange(servers: Sequence[Server], version: Version, mesh: Mesh | None, keep_server_ids: bool) -> Arrangement:
     """The rank table of `servers`: placed for `mesh`, or in the dictionary order of their ids without one.
 
-    In formats 1.0 and 1.2 ranks must follow the dictionary order of the server ids. Where the placement needs another
-    order, the servers are renamed node_000, node_001, ... and their addresses go to `host_ip`; under `keep_server_ids`,
-    or when `host_ip` cannot be filled because an id is not an address, the placement gives way.
+    In format 1.2 the servers of a super-pod stay together, whatever the mesh. In formats 1.0 and 1.2 ranks must follow
+    the dictionary order of the server ids. Where another order is needed, the servers are renamed node_000, node_001,
+    ... and their addresses go to `host_ip`; under `keep_server_ids`, or when `host_ip` cannot be filled because an id
+    is not an address, the placement gives way.
 
     Raises:
         ClusterError: the servers cannot carry the mesh.
     """
     servers = [replace(s, devices=tuple(sorted(s.devices, key=lambda device: device.device_id))) for s in servers]
-    if mesh is None:
-        return Arrangement(numbered(version, sorted(servers, key=lambda server: server.server_id)), (), None)
-    placed, spare = place(servers, mesh)
+    placed, spare = (sorted(servers, key=lambda server: server.server_id), []) if mesh is None else place(servers, mesh)
+    if version == "1.2":
+        pods = list(dict.fromkeys(server.rack for server in placed))
+        placed = sorted(placed, key=lambda server: pods.index(server.rack))
     in_order = sorted(placed, key=lambda server: server.server_id)
     note = None
     if version != "2.0" and placed != in_order:
-        conflict = "the best places for this mesh are not in the dictionary order of the server ids, which HCCL wants: "
+        wanted = "the best places for this mesh" if mesh else "the super-pods, which CANN wants together,"
+        conflict = f"{wanted} are not in the dictionary order of the server ids, which MindSpore wants: "
         if keep_server_ids or not all(_is_address(server.address) for server in placed):
             placed = in_order
             note = conflict + "the servers are in the order of their ids, and groups cross more servers or racks"

@@ -14,17 +14,19 @@ from typing import Any
 
 from pangu_alpha.cluster.formats import (
     FOREIGN,
+    GroupsForm,
     PodForm,
     PodsForm,
     Problem,
     RankForm,
     RanksForm,
     ServerForm,
-    TableForm,
+    ServersForm,
     Version,
     layout,
     read_form,
 )
+from pangu_alpha.cluster.groups import cards_of, find_group_problems
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.files import write_text
 
@@ -73,6 +75,8 @@ class RankTable:
     status: str = "completed"
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Other top-level fields, as the file has them."""
+    is_grouped: bool = False
+    """Whether it was read from a `group_list`. It is written as version 1.0, which says the same."""
 
     @property
     def num_devices(self) -> int:
@@ -131,6 +135,9 @@ def parse_rank_table(path: Path) -> tuple[RankTable | None, list[Problem]]:
         return None, problems
     if isinstance(form, RanksForm):
         return RankTable(form.version, _servers_of_ranks(form.rank_list), form.status, _extra(form)), problems
+    if isinstance(form, GroupsForm):
+        problems += find_group_problems(form)
+        return RankTable("1.0", _servers_of_groups(form), form.status, is_grouped=True), problems
     racks: dict[str, str] = {}
     if isinstance(form, PodsForm):
         racks, wrong = _racks({server.server_id for server in form.server_list}, form.super_pod_list)
@@ -174,7 +181,7 @@ def to_document(table: RankTable) -> dict[str, Any]:
     return {**document, "status": table.status, **table.extra}
 
 
-def _extra(form: TableForm) -> dict[str, Any]:
+def _extra(form: ServersForm | PodsForm | RanksForm) -> dict[str, Any]:
     return {key: value for key, value in form.others().items() if key not in FOREIGN[form.version]}
 
 
@@ -219,6 +226,15 @@ def _servers_of_ranks(ranks: list[RankForm]) -> tuple[Server, ...]:
         device = Device(form.device_id, form.rank_id, addresses[0] if addresses else None, None, extra)
         members.setdefault(instance, []).append(device)
     return tuple(Server(instance, tuple(devices), racks[instance]) for instance, devices in members.items())
+
+
+def _servers_of_groups(form: GroupsForm) -> tuple[Server, ...]:
+    members: dict[str, list[Device]] = {}
+    for card in cards_of(form):
+        extra = {} if card.pod_name is None else {"pod_name": card.pod_name}
+        device = Device(card.device_id, card.rank_id, card.device_ip, extra=extra)
+        members.setdefault(card.server_id, []).append(device)
+    return tuple(Server(server_id, tuple(devices)) for server_id, devices in members.items())
 
 
 def _device_entry(device: Device) -> dict[str, Any]:

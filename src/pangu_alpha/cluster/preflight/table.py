@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from pangu_alpha.cluster.check import find_problems
+from pangu_alpha.cluster.check import find_problems, for_hccl
+from pangu_alpha.cluster.formats import gathered
 from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
 from pangu_alpha.cluster.rank_table import RankTable, parse_rank_table
@@ -26,7 +27,8 @@ def check_rank_table(path: Path | None, config: RunConfig) -> tuple[list[Finding
         return [refused(_WHAT, error, "make one with `pangu ranktable make`")], None
     if table is not None:
         problems += find_problems(table, Mesh.of(config.parallel))
-    findings = [bad(_WHAT, f"{problem.where}: {problem.what}", problem.fix) for problem in problems]
+        problems += for_hccl(table) if config.device == "ascend" else ()
+    findings = [bad(_WHAT, f"{problem.where}: {problem.what}", problem.fix) for problem in gathered(problems)]
     if table is None or findings:
         return findings, table
     return [ok(_WHAT, f"{table.num_devices} devices on {len(table.servers)} servers")], table

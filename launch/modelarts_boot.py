@@ -28,8 +28,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Run one card of a ModelArts job. Paths in the recipe are relative to data_url. The same job "
         "started again goes on from the newest checkpoint in train_url.",
         epilog="examples (ModelArts makes these words from the job's settings):\n"
-        "  modelarts_boot.py --recipe=2b6 --data_url=obs://bucket/tokens --train_url=obs://bucket/runs/2b6\n"
-        "  modelarts_boot.py --recipe=13b --data_url=/home/ma-user/data --train_url=obs://bucket/13b --train.steps=500",
+        "  modelarts_boot.py --recipe=350m --data_url=obs://bucket/tokens --train_url=obs://bucket/runs/350m\n"
+        "  modelarts_boot.py --recipe=350m --data_url=/home/ma-user/data --train_url=obs://bucket/runs --train.steps=9",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--recipe", required=True, help="a YAML file beside the code, or the name of a shipped recipe")

@@ -24,8 +24,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Train with several processes, on this machine or on several; parallel.dp is set to what they "
         "leave beside mp and pp. The same command again goes on from the newest checkpoint.",
         epilog="examples:\n  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml\n"
-        "  bash launch/train_msrun.sh --workers 8 2b6 train.batch_size=64 output=runs/2b6\n"
-        "  bash launch/train_msrun.sh --workers 16 --hosts hosts.txt --restarts 3 13b",
+        "  bash launch/train_msrun.sh --workers 8 350m train.batch_size=64 output=runs/350m\n"
+        "  bash launch/train_msrun.sh --workers 16 --hosts hosts.txt --restarts 3 350m",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--workers", type=int, required=True, metavar="N", help="processes of the whole job")

@@ -30,9 +30,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="launch/train_rank_table.sh",
         description="Train on the devices of a rank table: on those of this server, or with --hosts on all of them. "
         "The same command again goes on from the newest checkpoint.",
-        epilog="examples:\n  bash launch/train_rank_table.sh 2b6 hccl_8p.json output=runs/2b6\n"
-        "  bash launch/train_rank_table.sh 200b_2048 hccl_2048p.json --hosts hosts.txt --restarts 3\n"
-        "  bash launch/train_rank_table.sh 200b_2048 hccl_2048p.json --hosts hosts.txt --dry-run\n"
+        epilog="examples:\n  bash launch/train_rank_table.sh 350m hccl_8p.json output=runs/350m\n"
+        "  bash launch/train_rank_table.sh 350m hccl_16p.json parallel.dp=16 --hosts hosts.txt --restarts 3\n"
+        "  bash launch/train_rank_table.sh 350m hccl_16p.json parallel.dp=16 --hosts hosts.txt --dry-run\n"
         "  bash launch/train_rank_table.sh tiny_cpu table.json parallel.dp=8    # devices simulated on this processor",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

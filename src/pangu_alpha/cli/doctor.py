@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is, 2 when the recipe or the hosts file cannot be read."
     )
     parser.epilog = (
-        "examples:\n  pangu doctor tiny_cpu\n  pangu doctor 2b6 --rank-table table.json\n"
-        "  pangu doctor 200b_2048 --rank-table table.json --hosts hosts.txt\n"
+        "examples:\n  pangu doctor tiny_cpu\n  pangu doctor 350m --rank-table table.json\n"
+        "  pangu doctor 350m parallel.dp=16 --rank-table table.json --hosts hosts.txt\n"
         "  pangu doctor tiny_cpu train.keep_checkpoints=5 --json"
     )
     parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")

@@ -181,7 +181,8 @@ def _backups(table: RankTable) -> Iterator[Problem]:
         fault = _address_fault(str(backup)) or _backup_fault(server, device, owners.get(str(backup)))
         if fault:
             fix = f"write the address of device {device.device_id ^ 1} of this server"
-            yield Problem(f"backup_device_ip {backup!r} {fault}", place, fix, "backup_device_ip")
+            kind = " ".join(["backup_device_ip", *fault.split()[:2]])
+            yield Problem(f"backup_device_ip {backup!r} {fault}", place, fix, kind)
     for backup, where in _repeated(taken).items():
         what = f"backup_device_ip {backup} is also that of {where[0]}"
         yield Problem(what, where[1], "give each device the address of its NPU's other die", "backup_device_ip twice")
@@ -278,7 +279,8 @@ def _layers(table: RankTable) -> Iterator[Problem]:
                 fault = _layer_address_fault(address)
                 if fault:
                     place = f"{rank}, layer {level['net_layer']}"
-                    yield Problem(fault, place, "correct the address, its type or its ports", "layer address")
+                    kind = f"address {fault.partition(' ')[2]}"  # without the address itself
+                    yield Problem(fault, place, "correct the address, its type or its ports", kind)
                 taken += {((address["addr"], port), rank) for port in address["ports"]}
     for (address, port), ranks in _repeated(dict.fromkeys(taken)).items():
         what = f"port {port} of {address} is also that of {ranks[0]}"

@@ -7,9 +7,9 @@ and says its rank. Source: the user guide of HCCL, "rank table configuration (At
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 
 from pangu_alpha.cluster.formats import GroupForm, GroupsForm, Problem
 
@@ -43,7 +43,7 @@ def cards_of(form: GroupsForm) -> list[Card]:
                 )
     cards.sort(key=lambda card: (card.server_id, card.device_id))
     by_file = form.deploy_mode is not None and all(card.said_rank is not None for card in cards)
-    ranked = [replace(card, rank_id=(card.said_rank or 0) if by_file else rank) for card, rank in zip(cards, count())]
+    ranked = [replace(card, rank_id=(card.said_rank or 0) if by_file else i) for i, card in enumerate(cards)]
     return sorted(ranked, key=lambda card: card.rank_id)
 
 
@@ -52,9 +52,12 @@ def find_group_problems(form: GroupsForm) -> list[Problem]:
     problems = [*_wrong_count("group_count", form.group_count, "group_list", len(form.group_list))]
     for number, group in enumerate(form.group_list):
         problems += _group_problems(group, f"group_list[{number}]", form.deploy_mode is not None)
-    pods = [instance.pod_name for group in form.group_list for instance in group.instance_list if instance.pod_name]
-    twice = sorted({pod for pod in pods if pods.count(pod) > 1})
-    problems += [Problem(f"pod {pod} is listed {pods.count(pod)} times", "pod_name", _REMAKE) for pod in twice]
+    pods = Counter(instance.pod_name for group in form.group_list for instance in group.instance_list)
+    problems += [
+        Problem(f"pod {pod} is listed {number} times", "pod_name", _REMAKE)
+        for pod, number in pods.items()
+        if pod is not None and number > 1
+    ]
     if form.deploy_mode is None:
         problems += _ranks_that_cann_ignores(form)
     elif form.others().get("para_plane_nic_location") != "device":

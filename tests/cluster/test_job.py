@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pangu_alpha.cluster.exits import read_exits
 from pangu_alpha.cluster.job import KILL, Job, Task, move_aside, next_attempt, start
 from pangu_alpha.errors import ClusterError, TrainingError
 
@@ -57,6 +58,15 @@ def test_death_is_explained_and_recorded(tmp_path: Path) -> None:
     (end,) = json.loads((logs / "exits.json").read_text())
     assert (end["rank"], end["exit_code"]) == (1, 7)
     assert abs(end["time"] - time.time()) < 20
+
+
+def test_those_ended_with_the_job_are_recorded_apart(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    with pytest.raises(TrainingError):
+        _run([_shell("rank 0", "sleep 100"), _shell("rank 1", "exit 7")], logs)
+    ends = read_exits(logs, {})
+    assert (ends["rank 0"].with_job, ends["rank 0"].signal) == (True, "SIGKILL")
+    assert (ends["rank 1"].with_job, ends["rank 1"].exit_code) == (False, 7)
 
 
 def test_the_killed_one_is_named_before_those_it_took_along(tmp_path: Path) -> None:

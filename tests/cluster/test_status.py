@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pangu_alpha.cluster.diagnosis import Weight, diagnose
+from pangu_alpha.cluster.heartbeat import read_heartbeats
 from pangu_alpha.cluster.status import SILENT, Status, describe, read_status
 from pangu_alpha.errors import ClusterError
 
@@ -114,6 +120,68 @@ def test_a_finished_job(recorded_run: RecordedRun, phase: str) -> None:
         recorded_run.say(rank, phase, 100, time=recorded_run.now - 9000)
     status, _ = _rows(recorded_run)
     assert status.is_over and status.summary == "all ranks have ended well"
+
+
+def test_those_that_the_launcher_ended_are_known_at_once(recorded_run: RecordedRun) -> None:
+    for rank in range(4):
+        recorded_run.say(rank, "training", 57)
+    recorded_run.end({"rank": 1, "signal": "SIGKILL", "time": recorded_run.now})
+    others = [{"rank": rank, "signal": "SIGKILL", "time": recorded_run.now + 0.1} for rank in (0, 2, 3)]
+    recorded_run.write("logs/ended.json", json.dumps(others))
+    status, rows = _rows(recorded_run)
+    assert rows == {"ended": (0, 2, 3), "died": (1,)}
+    assert status.is_over and "pangu diagnose" in status.summary
+    assert [failure.name for failure in diagnose(recorded_run.output).failures] == ["rank 1"]
+
+
+def test_a_process_of_this_host_that_is_gone_is_known_at_once(recorded_run: RecordedRun) -> None:
+    program = (
+        "import sys; from pathlib import Path; from pangu_alpha.config import load_config; import os\n"
+        "from pangu_alpha.cluster.heartbeat import HeartbeatWriter\n"
+        "writer = HeartbeatWriter(load_config('tiny_cpu', [f'output={sys.argv[1]}']), 0)\n"
+        "writer.__enter__().report('joining'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(recorded_run.output)], check=False)
+    status = read_status(recorded_run.output)
+    assert [row.state for row in status.rows] == ["died"]
+    assert "its process is gone, having said: joining" in status.rows[0].says
+    (failure,) = diagnose(recorded_run.output).failures
+    assert failure.weight == Weight.SILENT and "its process is gone" in failure.how
+
+
+def _date_file(run: RecordedRun, rank: int, at: float) -> None:
+    os.utime(run.output / "heartbeats" / f"rank_{rank}.json", (at, at))
+
+
+def test_a_host_whose_clock_is_ahead_is_judged_by_the_dates_of_its_files(recorded_run: RecordedRun) -> None:
+    now = recorded_run.now
+    for rank in range(4):
+        ahead = 300.0 * (rank > 1)
+        written = now - (90 if rank == 3 else 1)
+        recorded_run.say(rank, "training", 57, time=written + ahead, since=written + ahead)
+        _date_file(recorded_run, rank, written)
+    status, rows = _rows(recorded_run)
+    assert rows == {"training": (0, 1, 2), "silent": (3,)}
+    text = describe(recorded_run.output, status)
+    assert "the clock of node-1 is up to 5 min 00 s ahead" in text and "all is well" not in text
+    assert read_heartbeats(recorded_run.output)[2].clock_lead == pytest.approx(300)
+
+
+def test_a_record_from_the_future_is_not_called_well(recorded_run: RecordedRun) -> None:
+    for rank in range(4):
+        recorded_run.say(rank, "training", 57, time=recorded_run.now + (300 if rank == 3 else -1))
+    status, rows = _rows(recorded_run)
+    assert rows == {"training": (0, 1, 2), "unclear": (3,)}
+    assert "5 min 00 s ahead" in status.rows[-1].says and "all is well" not in status.summary
+
+
+def test_a_host_whose_clock_is_behind_is_said_to_be_so(recorded_run: RecordedRun) -> None:
+    for rank in range(4):
+        recorded_run.say(rank, "training", 57, time=recorded_run.now - (300 if rank == 3 else 1))
+        _date_file(recorded_run, rank, recorded_run.now - 1)
+    status, rows = _rows(recorded_run)
+    assert rows["silent"] == (3,)
+    assert "its clock is behind" in status.rows[-1].says
 
 
 def test_2048_ranks_fit_on_a_screen(recorded_run: RecordedRun) -> None:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pangu_alpha.cluster.diagnosis import diagnose
+from pangu_alpha.cluster.status import read_status
+
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
     from tests.launch.conftest import SimulatedCluster
@@ -87,6 +90,10 @@ def test_msrun_itself_starts_the_same_workers(tiny_project: TinyProject) -> None
         cwd=tiny_project.folder, env=environment, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    # MindSpore's scheduler runs the same command and is no rank.
+    status = read_status(tiny_project.folder / "by_msrun")
+    assert [(row.ranks, row.state) for row in status.rows] == [((0, 1), "ended")]
+    assert diagnose(tiny_project.folder / "by_msrun").failures == ()
     alone = tiny_project.pangu("train", *words[1:3], "output=not_by_msrun", "fuse_operators=false")
     assert alone.returncode == 0, alone.stderr
     for one, two in zip(tiny_project.losses("not_by_msrun"), tiny_project.losses("by_msrun"), strict=True):

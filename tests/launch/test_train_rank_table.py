@@ -163,6 +163,17 @@ def test_dry_run_prints_all_and_starts_nothing(simulated_cluster: SimulatedClust
     starts = [line for line in stdout.splitlines() if line.startswith("ssh ")]
     assert [f" 127.0.0.{i} " in line for i, line in enumerate(starts, 1)] == [True, True]
     assert not (simulated_cluster.folder / "run").exists()
+    end = stdout[stdout.index("# summary: ") :]
+    assert end.startswith("# summary: 16 process(es) on 2 server(s), 16 ranks in the whole job; nothing was started")
+    assert "# left out: OMP_NUM_THREADS" in end and "# not looked at: data" in end and "--hosts" not in end
+
+
+def test_a_dry_run_of_one_server_says_that_the_others_are_left_out(simulated_cluster: SimulatedCluster) -> None:
+    words = (*JOB, "--server", "127.0.0.1", "--dry-run")
+    code, stdout, stderr = simulated_cluster.answer("train_rank_table", *words)
+    assert code == 0, stderr
+    assert "# summary: 8 process(es) on 1 server(s), 16 ranks in the whole job" in stdout
+    assert "# left out: 1 other server(s): run this command on each of them, or give --hosts FILE" in stdout
 
 
 def test_simulated_cards_are_joined_by_a_scheduler_on_the_first_server(simulated_cluster: SimulatedCluster) -> None:

@@ -76,8 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         return
     processes = None
-    # The rank that the launcher gave this process: the one that its log is named after.
-    ranks: Sequence[int] = [int(os.environ.get("RANK_ID") or 0)]
+    ranks = _own_ranks()
     with ExitStack() as stack:
         if arguments.backend == "emulator":
             from pangu_alpha.emulator.processes import Processes
@@ -103,6 +102,18 @@ def _only_writer(config: RunConfig) -> AbstractContextManager[None]:
 
     config.output.mkdir(parents=True, exist_ok=True)
     return locked(config.output / LOCK, f"the run {config.output}", wait=WAIT_FOR_WRITER)
+
+
+def _own_ranks() -> Sequence[int]:
+    """The ranks that this process writes the records of: the one that its launcher gave it and its log is named after.
+
+    None for MindSpore's scheduler, which `msrun` starts with the same command, and for a worker of `msrun` on several
+    hosts without --node_rank, which learns its rank only when all have met.
+    """
+    rank = os.environ.get("RANK_ID")
+    is_scheduler = os.environ.get("MS_ROLE") == "MS_SCHED"
+    is_nameless = rank is None and os.environ.get("MS_WORKER_NUM", "1") != "1"
+    return [] if is_scheduler or is_nameless else [int(rank or 0)]
 
 
 def _mesh_overrides(mesh: str) -> list[str]:

@@ -23,7 +23,7 @@ from typing import IO
 
 from pangu_alpha.cluster.environment import rank_table_environment
 from pangu_alpha.cluster.heartbeat import clear_heartbeats
-from pangu_alpha.cluster.job import KILL, Job, Task, move_aside, next_attempt, start
+from pangu_alpha.cluster.job import KILL, Job, Task, ended_with_job, move_aside, next_attempt, start
 from pangu_alpha.cluster.modelarts import Place, fetch_results
 from pangu_alpha.cluster.rank_table import write_rank_table
 from pangu_alpha.cluster.storage import Mirror, copy_file, copy_folder, join, list_files
@@ -142,7 +142,7 @@ class Boot:
         ranks = place.node_ranks
         task = Task(f"rank {place.card.rank}", self.command, environment, ranks.index(place.card.rank), len(ranks))
         record = logs / f"exits_{place.card.rank}.json"
-        move_aside([logs / task.log_name, record], next_attempt(logs, task.log_name))
+        move_aside([logs / task.log_name, record, ended_with_job(record)], next_attempt(logs, task.log_name))
         clear_heartbeats(self.config.output, [place.card.rank])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: self.requests.append(number))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
@@ -15,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from pangu_alpha.cluster.exits import Exit, read_exits
-from pangu_alpha.cluster.heartbeat import Heartbeat, read_heartbeats, read_settings
+from pangu_alpha.cluster.failure import Finding, Kind, Place
+from pangu_alpha.cluster.heartbeat import Heartbeat, is_gone, read_heartbeats, read_settings
 from pangu_alpha.cluster.known_failures import SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
+from pangu_alpha.cluster.logs import Log, find_logs, read_log, time_of
 from pangu_alpha.cluster.patterns import ranges
 from pangu_alpha.cluster.status import is_silent, last_words, one_line, where
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
 
-_NUM_BYTES = 1 << 18
-"""Of a log that are read, from its end."""
 _MAX_LINE = 400
 """Characters of evidence that are shown."""
 _SAME_MOMENT = 60.0
@@ -36,11 +35,18 @@ class Weight(IntEnum):
     CAUSE = 0
     """A known cause in the process itself."""
     UNKNOWN = 1
-    """It failed and nobody knows the message."""
+    """It failed and its messages do not say why."""
     SILENT = 2
     """It was heard of no more; launchers end the other ranks after a failure, which looks the same."""
     CONSEQUENCE = 3
     """It lost another rank."""
+
+
+_WEIGHTS = {
+    Kind.CAUSE: Weight.CAUSE,
+    Kind.UNEXPLAINED: Weight.UNKNOWN,
+    Kind.CONSEQUENCE: Weight.CONSEQUENCE,
+}
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,18 @@ class Failure:
     how: str
     """How and where it ended."""
     cause: str
+    """Or its own words, when no message of it is a known one."""
     fix: str
     evidence: str
-    """The words that tell, and the file they are in."""
+    """The words that tell, and the file and line they are in."""
+    last_error: str = ""
+    """The last error line of its log, with its place, when it is not the evidence."""
+    waited_for: tuple[int, ...] = ()
+    """The ranks that its messages say it lost."""
+    why_unknown: str = ""
+    """What `cause` is when it is not the cause."""
+    said: float | None = None
+    """Seconds since 1970 of the evidence, where its line has a time."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +80,26 @@ class Traces:
     """What one process left."""
 
     name: str
-    log: Path
-    text: str
-    """The end of its log."""
+    log: Log
     record: Heartbeat | None
     end: Exit | None
 
     @property
     def is_dead(self) -> bool:
         """Whether it is known to have failed."""
-        return (self.end is not None and not self.end.is_good) or (
-            self.record is not None and self.record.phase == "failed"
-        )
+        has_ended_badly = self.end is not None and not self.end.is_good and not self.end.with_job
+        return has_ended_badly or (self.record is not None and self.record.phase == "failed")
 
     @property
     def has_ended_well(self) -> bool:
         """Whether it is known to have come to its end."""
-        return not self.is_dead and (self.end is not None or (self.record is not None and self.record.is_over))
+        is_over = self.record is not None and self.record.is_over
+        return not self.is_dead and (is_over or (self.end is not None and not self.end.with_job))
+
+    @property
+    def place(self) -> Place:
+        """Where it ran."""
+        return Place(self.name, self.record.host if self.record else None, self.log.card)
 
 
 @dataclass(frozen=True)
@@ -117,27 +135,29 @@ def diagnose(output: Path, attempt: int | None = None) -> Diagnosis:
             failures.append(failure)
         elif traces.record is not None:
             others[last_words(traces.record)].append(traces.record.rank)
-    failures.sort(key=lambda failure: (failure.weight, failure.time, failure.name))
-    return Diagnosis(tuple(failures), {words: tuple(ranks) for words, ranks in others.items()}, odd)
+    return Diagnosis(_in_order(failures), {words: tuple(ranks) for words, ranks in others.items()}, odd)
 
 
 def describe(diagnosis: Diagnosis) -> str:
     """A job's failures in words: the first one, what to do about it, who followed, and what the others did."""
     first = diagnosis.failures[0]
-    lines = [
-        f"{first.name} failed first, at {time.strftime('%H:%M:%S', time.localtime(first.time))}: {first.how}",
-        f"  why    {first.cause}",
-        f"  do     {first.fix}",
-    ]
+    at = time.strftime("%H:%M:%S", time.localtime(first.time))
+    if first.weight == Weight.CONSEQUENCE:
+        lines = [f"no cause was found: all that failed had lost another rank, {first.name} first, at {at}: {first.how}"]
+    else:
+        lines = [f"{first.name} failed first, at {at}: {first.how}"]
+    lines += [f"  why    {first.why_unknown}{first.cause}", f"  do     {first.fix}"]
     if first.evidence:
         lines.append(f"  seen   {first.evidence}")
+    if first.last_error:
+        lines.append(f"  last   {first.last_error}")
     followers: dict[str, list[str]] = defaultdict(list)
     for failure in diagnosis.failures[1:]:
         followers[failure.cause].append(failure.name)
     lines += [f"then     {_names(names)}: {cause}" for cause, names in followers.items()]
     lines += [f"others   rank {ranges(ranks)}, said last: {words}" for words, ranks in diagnosis.others.items()]
-    if first.weight == Weight.CONSEQUENCE and diagnosis.others:
-        lines.append("look     at those others first: all that failed were waiting for another rank")
+    if first.weight == Weight.CONSEQUENCE:
+        lines += _where_to_look(diagnosis)
     by_change: dict[str, list[int]] = defaultdict(list)
     for rank, change in diagnosis.settings.items():
         by_change[change].append(rank)
@@ -145,6 +165,46 @@ def describe(diagnosis: Diagnosis) -> str:
         f"settings rank {ranges(ranks)}: {change}" for change, ranks in by_change.items() if change != first.cause
     ]
     return "\n".join(lines)
+
+
+def _where_to_look(diagnosis: Diagnosis) -> Iterator[str]:
+    """Which rank to look at when all that failed were waiting for another one."""
+    waited_for = _waited_for(diagnosis.failures)
+    waiting = {failure.name for failure in diagnosis.failures}
+    roots = [rank for rank in waited_for if f"rank {rank}" not in waiting] or list(waited_for)
+    if roots:
+        most = max(waited_for[rank] for rank in roots)
+        ranks = [rank for rank in roots if waited_for[rank] == most]
+        yield f"look     at rank {ranges(ranks)} first: {most} process(es) say that they lost it"
+    elif diagnosis.others:
+        yield "look     at those others first: all that failed were waiting for another rank"
+
+
+def _waited_for(failures: Sequence[Failure]) -> Counter[int]:
+    """How many processes say of each rank that they lost it."""
+    return Counter(rank for failure in failures for rank in failure.waited_for if failure.name != f"rank {rank}")
+
+
+def _in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:
+    """The likeliest first cause first; among those that fell silent, one that others name is likelier."""
+    waited_for = _waited_for(failures)
+    ordered: list[Failure] = []
+    for weight in Weight:
+        alike = [failure for failure in failures if failure.weight == weight]
+        # What the messages say is nearer to the fault than the end of a process, but only all of them can be compared.
+        have_times = all(failure.said is not None for failure in alike)
+
+        def key(failure: Failure, have_times: bool = have_times) -> tuple[bool, float, str]:
+            is_named = failure.weight == Weight.SILENT and waited_for[_rank_of(failure.name)] > 0
+            said = failure.said if have_times and failure.said is not None else failure.time
+            return (not is_named, said, failure.name)
+
+        ordered += sorted(alike, key=key)
+    return tuple(ordered)
+
+
+def _rank_of(name: str) -> int:
+    return int(name.removeprefix("rank ")) if name.startswith("rank ") else -1
 
 
 def settings_differences(output: Path, records: Mapping[int, Heartbeat]) -> dict[int, str]:
@@ -179,53 +239,51 @@ def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _traces(logs: Path, records: Mapping[int, Heartbeat]) -> Iterator[Traces]:
-    exits = read_exits(logs, records)
-    names = {path.stem.replace("_", " ") for path in (*logs.glob("rank_*.log"), *logs.glob("scheduler.log"))}
-    for name in sorted({*names, *exits, *(f"rank {rank}" for rank in records)}):
-        log = logs / f"{name.replace(' ', '_')}.log"
-        record = records.get(int(name.removeprefix("rank "))) if name.startswith("rank ") else None
-        yield Traces(name, log, _end_of(log), record, exits.get(name))
-
-
-def _end_of(log: Path) -> str:
-    if not log.exists():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _NUM_BYTES))
-        return file.read().decode(errors="replace")
+    exits, paths = read_exits(logs, records), find_logs(logs)
+    for name in sorted({*paths, *exits, *(f"rank {rank}" for rank in records)}):
+        path = paths.get(name)
+        log = Log(logs / f"{name.replace(' ', '_')}.log") if path is None else read_log(path)
+        yield Traces(name, log, records.get(_rank_of(name)), exits.get(name))
 
 
 def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | None:
     """What `traces` say about a failure; None when there was none."""
-    record = traces.record
-    silent = record is not None and is_silent(record, now)
-    if traces.has_ended_well or not (traces.is_dead or silent or record is None):
+    record, end, log = traces.record, traces.end, traces.log
+    silent = record is not None and (is_silent(record, now) or is_gone(record))
+    ended_with_job = end is not None and end.with_job
+    if traces.has_ended_well or not (traces.is_dead or silent or ended_with_job or record is None):
         return None
 
-    def failure(weight: Weight, cause: str, fix: str, evidence: str = "") -> Failure:
-        return Failure(traces.name, weight, _moment(traces), _how(traces, now), cause, fix, evidence)
+    def failure(
+        weight: Weight, cause: str, fix: str, evidence: str = "", why: str = "", finding: Finding | None = None
+    ) -> Failure:
+        last = "" if log.last_error is None else log.quote(log.last_error)[:_MAX_LINE]
+        said = time_of(finding.at.text) if finding else None
+        last = "" if weight != Weight.UNKNOWN or last == evidence else last
+        others = finding.others if finding else ()
+        return Failure(
+            traces.name, weight, _moment(traces, said), _how(traces, now), cause, fix, evidence, last, others, why, said
+        )
 
     if memory := _system_kill(traces):
-        return failure(Weight.CAUSE, SYSTEM_KILL.cause, SYSTEM_KILL.fix, f"kernel log: {memory}")
-    source: Path | str = traces.log
-    finding = find_failure(traces.text)
-    if finding is None and record is not None:
-        source, finding = "its record", find_failure(record.error)
-    died_of = SIGNALS.get((traces.end.signal if traces.end else None) or "")
-    if finding is not None and not (died_of and finding.failure.is_consequence):
-        evidence, known = f"{source}: {finding.line[:_MAX_LINE]}", finding.failure
-        if known is SETTINGS:
+        return failure(Weight.CAUSE, *Finding.without_groups(SYSTEM_KILL).words(traces.place), f"kernel log: {memory}")
+    died_of = SIGNALS.get((end.killed_by if end and not ended_with_job else None) or "")
+    finding, evidence = _finding(traces)
+    if finding is not None and ended_with_job and finding.failure.kind is not Kind.CAUSE:
+        return None  # the end of the job looks like this too
+    if finding is not None and (finding.failure.kind is Kind.CAUSE or not died_of):
+        cause, fix = finding.words(traces.place)
+        weight = _WEIGHTS[finding.failure.kind]
+        if finding.failure is SETTINGS:
             mine = odd.get(record.rank) if record else None
-            return failure(Weight.CAUSE if mine else Weight.CONSEQUENCE, mine or finding.cause, known.fix, evidence)
-        return failure(Weight.CONSEQUENCE if known.is_consequence else Weight.CAUSE, finding.cause, known.fix, evidence)
+            weight, cause = Weight.CAUSE if mine else Weight.CONSEQUENCE, mine or cause
+        return failure(weight, cause, fix, evidence, finding=finding)
     if died_of:
-        return failure(Weight.CAUSE, *died_of)
-    if traces.is_dead:
-        words = one_line(record.error) if record and record.error else _last_line(traces.text)
-        return failure(
-            Weight.UNKNOWN, words or "it left no message", f"read {traces.log}; this message is not a known one"
-        )
-    if silent:
+        last = log.last_error or log.last
+        return failure(Weight.CAUSE, *died_of, log.quote(last)[:_MAX_LINE] if last else "")
+    if traces.is_dead or (record is None and end is None and traces.name != "scheduler" and log.is_strong):
+        return failure(Weight.UNKNOWN, *_unknown(traces))
+    if silent and not ended_with_job:
         return failure(
             Weight.SILENT,
             "it was heard of no more: its process or its host is gone, or the launcher ended it with the others",
@@ -234,17 +292,47 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
     return None
 
 
-def _moment(traces: Traces) -> float:
+def _finding(traces: Traces) -> tuple[Finding | None, str]:
+    """The known failure that its log or else its record has, and where."""
+    log, record = traces.log, traces.record
+    if log.finding is not None:
+        return log.finding, log.quote(log.finding.at)[:_MAX_LINE]
+    finding = find_failure(record.error) if record is not None else None
+    return finding, f"its record: {finding.at.text[:_MAX_LINE]}" if finding else ""
+
+
+def _unknown(traces: Traces) -> tuple[str, str, str, str]:
+    """Its own last words, what to do, where they are and what they are, for a death that no known message explains."""
+    record, log = traces.record, traces.log
+    last = log.last_error or log.last
+    evidence = log.quote(last)[:_MAX_LINE] if last else ""
+    fix = f"read {log.path}; no message in it is a known one"
+    if record is not None and record.error:
+        return one_line(record.error), fix, evidence, "unknown; it said of itself: "
+    if last is not None:
+        what = "the last error line is" if log.last_error else "it printed no error; its last line is"
+        return last.text[:_MAX_LINE], fix, evidence, f"unknown; {what}: "
+    missing = "has nothing but progress" if log.path.exists() else "is not there"
+    fix = f"{log.path} {missing}: see the other ranks, and `dmesg` on its host"
+    return "it left no message", fix, "", "unknown; "
+
+
+def _moment(traces: Traces, said: float | None) -> float:
     """When it failed, as well as its traces tell."""
-    times = [traces.end.time] if traces.end else []
-    if traces.record is not None:
-        times.append(traces.record.time)
-    return min(times) if times else traces.log.stat().st_mtime
+    record, end = traces.record, traces.end
+    times = [end.time - (record.clock_lead if record else 0.0)] if end else []
+    if record is not None:
+        times.append(record.time)
+    return min(times) if times else said or traces.log.path.stat().st_mtime
 
 
 def _how(traces: Traces, now: float) -> str:
     record, end = traces.record, traces.end
-    how = str(end) if end else "" if traces.is_dead or record is None else f"silent for {duration(now - record.time)}"
+    how = ""
+    if end is not None:
+        how = str(end)
+    elif record is not None and not traces.is_dead:
+        how = "its process is gone" if is_gone(record) else f"silent for {duration(now - record.time)}"
     if record is None:
         return how or "see its log"
     step = "before its first step" if not record.step else f"after step {record.step}"
@@ -255,7 +343,7 @@ def _how(traces: Traces, now: float) -> str:
 def _system_kill(traces: Traces) -> str:
     """The line of this host's kernel log that says that the process was killed for memory, if there is one."""
     record, end = traces.record, traces.end
-    if record is None or end is None or end.signal != "SIGKILL" or record.host != socket.gethostname():
+    if record is None or end is None or end.killed_by != "SIGKILL" or record.host != socket.gethostname():
         return ""
     try:
         lines = subprocess.run(["dmesg"], capture_output=True, text=True, errors="replace", check=False).stdout
@@ -266,11 +354,6 @@ def _system_kill(traces: Traces) -> str:
         if abs(started + float(match[1]) - end.time) < _SAME_MOMENT:
             return match[2]
     return ""
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("[")]
-    return lines[-1][:_MAX_LINE] if lines else ""
 
 
 def _names(names: Sequence[str]) -> str:

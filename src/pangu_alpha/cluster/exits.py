@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,18 @@ class Exit:
     exit_code: int | None = None
     signal: str | None = None
     """Name of the signal that killed it, for example SIGKILL."""
+    with_job: bool = False
+    """Whether the launcher ended it because another one had failed."""
+
+    @property
+    def killed_by(self) -> str | None:
+        """Name of the signal that killed it, also when a shell between has made an exit code of it, for example 137."""
+        if self.signal is not None or self.exit_code is None or self.exit_code <= 128:
+            return self.signal
+        try:
+            return signal.Signals(self.exit_code - 128).name
+        except ValueError:  # no signal has this number
+            return None
 
     @property
     def is_good(self) -> bool:
@@ -32,13 +45,15 @@ class Exit:
         return self.exit_code in (0, 130, 143)
 
     def __str__(self) -> str:
-        return f"killed by {self.signal}" if self.signal else f"exit code {self.exit_code}"
+        if self.signal is not None:
+            return f"killed by {self.signal}"
+        return f"exit code {self.exit_code}" + (f" ({self.killed_by})" if self.killed_by else "")
 
 
 def read_exits(logs: Path, records: Mapping[int, Heartbeat]) -> dict[str, Exit]:
-    """The ended processes by name, from exits.json or the exits_HOST.json of each server.
+    """The ended processes by name: from exits.json or the exits_HOST.json of each server, and ended*.json beside them.
 
-    Processes that a launcher has ended itself, after a failure, are not among them.
+    The latter has those that a launcher has ended itself, after a failure.
 
     Args:
         records: of the newest attempt. A rank that wrote its record after an end has been started again.
@@ -47,13 +62,13 @@ def read_exits(logs: Path, records: Mapping[int, Heartbeat]) -> dict[str, Exit]:
         ClusterError: a file is damaged.
     """
     exits = {}
-    for path in sorted(logs.glob("exits*.json")):
+    for path in (*sorted(logs.glob("ended*.json")), *sorted(logs.glob("exits*.json"))):
         try:
             for values in json.loads(path.read_text(encoding="utf-8")):
                 rank = values.pop("rank", None)
                 name = values.pop("name") if rank is None else f"rank {rank}"
-                end = Exit(name, **values)
-                if rank not in records or records[rank].time <= end.time:
+                end = Exit(name, with_job=path.name.startswith("ended"), **values)
+                if rank not in records or records[rank].time + records[rank].clock_lead <= end.time:
                     exits[name] = end
         except (ValueError, TypeError, KeyError) as error:
             raise ClusterError(f"{path} is damaged ({error!r}): remove it") from error

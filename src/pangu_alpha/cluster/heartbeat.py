@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,10 @@ _MIN_INTERVAL = 1.0
 """Seconds between records while steps pass."""
 _MAX_ERROR = 2000
 """Characters of an error message that a record keeps."""
+_MIN_LEAD = 2.0
+"""Seconds from which on a clock is called ahead: a file is never older than what is in it."""
+_MAX_LEAD = 86400.0
+"""Seconds from which on it is not the clock: the files have been dated by something else."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,13 @@ class Heartbeat:
     """How long the last step took."""
     error: str = ""
     """What a failed rank says went wrong."""
+    space: str = ""
+    """Names the kernel and the pid namespace that `pid` is a number of: see `is_gone`."""
+    clock_lead: float = 0.0
+    """Seconds that the rank's clock is ahead of the one that dates the files of the folder. Found by `read_heartbeats`,
+    which takes them off `since` and `time`."""
+    dated: float = 0.0
+    """When the file was written, by the clock that dates the files of the folder. Found by `read_heartbeats`."""
 
     @property
     def is_over(self) -> bool:
@@ -78,7 +90,16 @@ class HeartbeatWriter:
         digest = hashlib.sha256(self._settings.encode()).hexdigest()[:12]
         now = time.time()
         self._record = Heartbeat(
-            rank, config.parallel.num_devices, "starting", None, now, now, socket.gethostname(), os.getpid(), digest
+            rank,
+            config.parallel.num_devices,
+            "starting",
+            None,
+            now,
+            now,
+            socket.gethostname(),
+            os.getpid(),
+            digest,
+            space=_space(),
         )
         self._lock = threading.Lock()
         self._leaving = threading.Event()
@@ -162,13 +183,41 @@ def read_heartbeats(output: Path) -> dict[int, Heartbeat]:
     records = {}
     for path in heartbeat_folder(output).glob("rank_*.json"):
         try:
-            record = Heartbeat(**json.loads(path.read_text(encoding="utf-8")))
+            record = _read(path)
+            if is_gone(record):
+                record = _read(path)  # it may have ended since it was read
         except FileNotFoundError:
             continue  # cleared by a launcher since it was listed
         except (ValueError, TypeError) as error:
             raise ClusterError(f"{path} is not a heartbeat ({error}): remove it, its rank writes another") from error
         records[record.rank] = record
     return dict(sorted(records.items()))
+
+
+def is_gone(record: Heartbeat) -> bool:
+    """Whether the process of `record` was one of this machine and is no more, without having said that it ends."""
+    return not record.is_over and record.space != "" and record.space == _space() and not _is_running(record.pid)
+
+
+def _is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@cache
+def _space() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no Linux, or hidden
+        return ""
+
+
+def _read(path: Path) -> Heartbeat:
+    record, dated = Heartbeat(**json.loads(path.read_text(encoding="utf-8"))), path.stat().st_mtime
+    lead = record.time - dated
+    if not _MIN_LEAD < lead < _MAX_LEAD:
+        return replace(record, clock_lead=0.0, dated=dated)
+    return replace(record, since=record.since - lead, time=record.time - lead, clock_lead=lead, dated=dated)
 
 
 def read_settings(output: Path, name: str) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class Job:
             except subprocess.TimeoutExpired:  # a server that no longer answers
                 member.process.kill()
                 member.process.wait()
+        self._write_ended_with_job()
 
     def _pass_signals_on(self, running: Sequence[Member]) -> None:
         while self._num_passed_on < len(self.requests):
@@ -161,17 +162,33 @@ class Job:
             raise TrainingError("\n".join(words))
 
     def _write_ends(self, ended: Iterable[Member]) -> None:
-        new = [member for member in ended if member.name not in self._ends]
-        if not new or self.record is None:
-            return
-        for member in new:
-            code, number = member.process.returncode, re.search(r"\d+", member.name)
-            self._ends[member.name] = {
-                **({"rank": int(number[0])} if number else {"name": member.name}),
-                **({"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}),
-                "time": time.time(),
-            }
-        write_text(self.record, json.dumps(list(self._ends.values()), indent=1) + "\n")
+        new = {member.name: _end(member) for member in ended if member.name not in self._ends}
+        if new and self.record is not None:
+            self._ends |= new
+            _write(self.record, self._ends.values())
+
+    def _write_ended_with_job(self) -> None:
+        ended = [_end(member) for member in self.members if member.name not in self._ends]
+        if ended and self.record is not None:
+            _write(ended_with_job(self.record), ended)
+
+
+def ended_with_job(record: Path) -> Path:
+    """Where the ends of those are written that the launcher itself has ended, beside its `record` of the others."""
+    return record.with_name(record.name.replace("exits", "ended", 1))
+
+
+def _end(member: Member) -> dict[str, str | int | float]:
+    code, number = member.process.returncode, re.search(r"\d+", member.name)
+    return {
+        **({"rank": int(number[0])} if number else {"name": member.name}),
+        **({"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}),
+        "time": time.time(),
+    }
+
+
+def _write(path: Path, ends: Iterable[dict[str, str | int | float]]) -> None:
+    write_text(path, json.dumps(list(ends), indent=1) + "\n")
 
 
 def start(tasks: Sequence[Task], logs: Path, job: Job, directory: Path | None = None) -> None:

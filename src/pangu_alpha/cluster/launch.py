@@ -26,7 +26,7 @@ from pangu_alpha.cluster.environment import (
 from pangu_alpha.cluster.exits import COMMAND
 from pangu_alpha.cluster.heartbeat import clear_heartbeats, last_step
 from pangu_alpha.cluster.hosts import SSH, ssh_words, start_host
-from pangu_alpha.cluster.job import Job, Task, move_aside, next_attempt, start
+from pangu_alpha.cluster.job import Job, Task, ended_with_job, move_aside, next_attempt, start
 from pangu_alpha.cluster.node import Order
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.cluster.supervise import supervise
@@ -190,7 +190,7 @@ def launch(plan: Plan, num_restarts: int) -> int:
 
 
 def describe(plan: Plan) -> str:
-    """Every command and environment that `launch` would use, as shell commands."""
+    """Every command and environment that `launch` would use, as shell commands, and what they leave out."""
     port = free_port() if plan.is_whole else PORT
     lines = [f"# {plan.num_ranks} ranks on {len(plan.servers)} server(s), working directory {Path.cwd()}"]
     if plan.rank_table is None:
@@ -200,17 +200,38 @@ def describe(plan: Plan) -> str:
     if plan.ssh:
         settings = [f"{name}={value}" for name, value in forwarded_environment().items()]
         lines.append(f"# from this machine every process also gets {shlex.join(settings)}")
-    for server in plan.servers if plan.ssh else (plan.here,):
-        num_cards = len(server.cards)
+    shown = plan.servers if plan.ssh else (plan.here,)
+    num_processes = 0
+    for server in shown:
+        num_cards, tasks = len(server.cards), plan.tasks(server, port)
+        num_processes += len(tasks)
         lines.append(f"# server {server.address}: {num_cards} rank(s); its cores ÷ {num_cards} are the threads of each")
         if plan.ssh:
             lines.append(
                 f"{shlex.join(ssh_words(server.address, plan.ssh))}  # starts there, as ordered through stdin:"
             )
-        for task in plan.tasks(server, port):
+        for task in tasks:
             settings = [f"{name}={value}" for name, value in task.environment.items()]
             lines.append(f"{shlex.join(['env', *settings, *task.words])} > {plan.logs / task.log_name} 2>&1")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_summary_of(plan, len(shown), num_processes)])
+
+
+def _summary_of(plan: Plan, num_shown: int, num_processes: int) -> list[str]:
+    """What a dry run has shown, and what it has left out."""
+    others = len(plan.servers) - num_shown
+    left_out = [
+        "OMP_NUM_THREADS and the cores of each process, which its server chooses",
+        "the rest of the environment, which every process has from the shell that starts it",
+        "that logs, exit codes and records of an earlier start are moved aside or removed",
+    ]
+    if others:
+        left_out.insert(0, f"{others} other server(s): run this command on each of them, or give --hosts FILE")
+    return [
+        f"# summary: {num_processes} process(es) on {num_shown} server(s), {plan.num_ranks} ranks in the whole job; "
+        "nothing was started and nothing was written",
+        *(f"# left out: {what}" for what in left_out),
+        "# not looked at: data, tokenizer, disk, versions, cards, and whether servers answer; `pangu doctor` does that",
+    ]
 
 
 def _count(text: str) -> int:
@@ -237,12 +258,12 @@ def _run_attempt(plan: Plan, requests: list[int]) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         if plan.is_whole:
             attempt = next_attempt(logs)
-            move_aside([*logs.glob("*.log"), *logs.glob("exits*.json")], attempt)
+            move_aside([*logs.glob("*.log"), *logs.glob("exits*.json"), *logs.glob("ended*.json")], attempt)
             command = f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join([sys.executable, *sys.argv])}\n"
             (logs / COMMAND).write_text(command, encoding="utf-8")
         else:  # other servers may have begun to write theirs
             attempt = next_attempt(logs, tasks[-1].log_name)
-            move_aside([*(logs / task.log_name for task in tasks), record], attempt)
+            move_aside([*(logs / task.log_name for task in tasks), record, ended_with_job(record)], attempt)
     except OSError as error:
         raise ClusterError(f"{logs} cannot be written: {error}. Set output to a directory that can") from error
     clear_heartbeats(plan.config.output, (card.rank for server in servers for card in server.cards))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pangu_alpha.cluster.job import KILL, Job, Task, move_aside, start
+from pangu_alpha.cluster.job import KILL, Job, Task, ended_with_job, move_aside, start
 from pangu_alpha.errors import PanguError
 
 GRACE = 600.0
@@ -62,8 +62,10 @@ def main() -> int:
         os.environ.update(order.environment)
         logs = Path(order.logs)
         logs.mkdir(parents=True, exist_ok=True)
-        move_aside([logs / task.log_name for task in order.tasks], Path(order.attempt))
-        with Job(requests, Path(order.record)) as job:
+        record = Path(order.record)
+        old = [*(logs / task.log_name for task in order.tasks), record, ended_with_job(record)]
+        move_aside(old, Path(order.attempt))
+        with Job(requests, record) as job:
             start(order.tasks, logs, job)
             # Only now: a process that is forked beside a thread may inherit a lock that nobody opens.
             threading.Thread(target=_listen, args=(lines, requests), daemon=True).start()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pangu_alpha.cluster.exits import Exit, read_exits
-from pangu_alpha.cluster.heartbeat import BEAT, Heartbeat, read_heartbeats, read_settings
+from pangu_alpha.cluster.heartbeat import BEAT, Heartbeat, is_gone, read_heartbeats, read_settings
 from pangu_alpha.cluster.patterns import ranges
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
@@ -26,6 +26,8 @@ _MAX_WORDS = 160
 """Characters of an error that are shown."""
 _MAX_HOSTS = 4
 """Hosts of a row that are named."""
+_MAX_LEAD = 5.0
+"""Seconds that a clock may be ahead before it is said."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Status:
     """Steps of the whole run."""
     summary: str
     """One sentence on what it means."""
+    clocks: str = ""
+    """One sentence on hosts whose clocks are ahead, when there are any."""
 
     @property
     def is_over(self) -> bool:
@@ -79,6 +83,7 @@ def read_status(output: Path, now: float | None = None) -> Status:
         num_hosts=len({record.host for record in records.values()}),
         num_steps=int(read_settings(output, first.settings)["train"]["steps"]),
         summary=_summary(rows, records, now),
+        clocks=_clocks(records.values()),
     )
 
 
@@ -89,7 +94,7 @@ def describe(output: Path, status: Status) -> str:
     widths = [max(len(line[column]) for line in table) for column in range(3)]
     for ranks, number, state, says in table:
         lines.append(f"  rank {ranks:<{widths[0]}}  {number:>{widths[1]}} ×  {state:<{widths[2]}}  {says}".rstrip())
-    return "\n".join([*lines, status.summary])
+    return "\n".join([*lines, *([status.clocks] if status.clocks else []), status.summary])
 
 
 def is_silent(record: Heartbeat, now: float) -> bool:
@@ -118,7 +123,7 @@ def last_words(record: Heartbeat) -> str:
 
 def _rows(records: Mapping[int, Heartbeat], exits: Mapping[str, Exit], num_ranks: int, now: float) -> tuple[Row, ...]:
     newest = max((record.step for record in records.values() if record.step is not None), default=0)
-    has_failed = any(not end.is_good for end in exits.values())
+    has_failed = any(not end.is_good and not end.with_job for end in exits.values())
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for rank in range(num_ranks):
         groups[_state(records.get(rank), exits.get(f"rank {rank}"), newest, has_failed, now)].append(rank)
@@ -140,14 +145,23 @@ def _state(record: Heartbeat | None, end: Exit | None, newest: int, has_failed: 
     """
     if record is not None and record.phase == "failed":
         return "failed", one_line(record.error)
-    if end is not None and not end.is_good:
+    if end is not None and not end.is_good and not end.with_job:
         return "died", f"{end}, having said: {last_words(record)}" if record else str(end)
     if record is None:
         return "missing", "has not started"
-    if has_failed and end is None and not record.is_over and now - record.time > 2 * BEAT:
+    is_late = end is None and has_failed and now - record.time > 2 * BEAT
+    if not record.is_over and ((end is not None and end.with_job) or is_late):
         return "ended", f"with the job, having said: {last_words(record)}"
+    if record.time - now > _MAX_LEAD and not record.is_over:
+        return "unclear", f"its clock is {duration(record.time - now)} ahead of this one, said: {last_words(record)}"
+    if is_gone(record):
+        return "died", f"its process is gone, having said: {last_words(record)}"
     if is_silent(record, now):
-        return "silent", f"said last: {last_words(record)}, {duration(60 * ((now - record.time) // 60))} ago"
+        said = f"said last: {last_words(record)}, {duration(60 * ((now - record.time) // 60))} ago"
+        is_fresh = now - record.dated < SILENT
+        return "silent", said + (
+            ", but in a new file: its clock is behind, or the folder is a copy" if is_fresh else ""
+        )
     late = record.phase == "training" and now - record.since > _SLACK + 3 * record.step_seconds
     if late and (record.step or 0) < newest:
         return "behind", f"step {record.step}"
@@ -174,6 +188,8 @@ def _summary(rows: tuple[Row, ...], records: Mapping[int, Heartbeat], now: float
     states = {row.state for row in rows}
     if states & {"failed", "died", "silent"}:
         return "not well: `pangu diagnose` says what happened first"
+    if "unclear" in states:
+        return "whether the ranks whose clocks are ahead live cannot be told: let an NTP client set the clocks"
     if "behind" in states:
         return "the others wait for those behind; `py-spy dump --pid PROCESS` on their host shows where they are"
     if "missing" in states:
@@ -192,6 +208,20 @@ def _summary(rows: tuple[Row, ...], records: Mapping[int, Heartbeat], now: float
             "rank waits"
         )
     return "all is well"
+
+
+def _clocks(records: Iterable[Heartbeat]) -> str:
+    leads: dict[str, float] = {}
+    for record in records:
+        if record.clock_lead > _MAX_LEAD:
+            leads[record.host] = max(record.clock_lead, leads.get(record.host, 0.0))
+    if not leads:
+        return ""
+    hosts, more = sorted(leads)[:_MAX_HOSTS], len(leads) > _MAX_HOSTS
+    return (
+        f"the clock of {', '.join(hosts)}{', …' if more else ''} is up to {duration(max(leads.values()))} ahead of the "
+        "clock of the storage, and is counted so here: let an NTP client set it"
+    )
 
 
 def _shorten(text: str) -> str:

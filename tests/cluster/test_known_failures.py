@@ -91,6 +91,19 @@ VARIANTS = [
         "EI0013: An error CQE occurred during operator execution. Local information: server 10.0.0.1, device ID 0, "
         "device IP x. Peer information: server 10.0.0.2, device ID 1, device IP y.",
     ),
+    (
+        "another card named by HCCL",
+        "Cluster Exception Location[IP/ID]:[10.0.0.3/5], Arrival Time:[Thu], Discoverer:[10.0.0.1/0], "
+        "ExceptionType:[Heartbeat Lost Occurred], Possible Reason:1. Process has exited",
+    ),
+    ("crashed", "Signal: Segmentation fault (11)"),
+    ("killed", "train.sh: line 4:  1064 Killed                  python train.py"),
+    ("HCCL connection timed out", "Create Dest error! remoteRank[1]-remoteUserrank[1]-remoteIpAddr[192.168.1.2/0]"),
+    ("AI core fault", "errorStr: The DDR address of the MTE instruction is out of range. fixp_error0 info: 0x6"),
+    (
+        "device out of memory",
+        "[ascend][curpid: 4, 5][drv][devmm][devmm_ioctl_advise 190]<errno:12, 6> Ioctl device error!",
+    ),
     ("connection broke", "EI0012: SDMA memory copy task exception occurred. Remote rank: [unknown]."),
     ("stream timed out", "EE1002: Stream synchronize timeout. reason=[stream sync timeout]"),
     ("stream timed out", "wait for compute device to finish failed, runtime result = 107020.[FUNC:ReportCallError]"),

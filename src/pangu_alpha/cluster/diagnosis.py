@@ -143,7 +143,7 @@ def describe(diagnosis: Diagnosis) -> str:
     first = diagnosis.failures[0]
     at = time.strftime("%H:%M:%S", time.localtime(first.time))
     if first.weight == Weight.CONSEQUENCE:
-        lines = [f"no cause was found: all that failed had lost another rank, {first.name} first, at {at}: {first.how}"]
+        lines = [f"no cause was found: all that failed speak of other ranks, {first.name} first, at {at}: {first.how}"]
     else:
         lines = [f"{first.name} failed first, at {at}: {first.how}"]
     lines += [f"  why    {first.why_unknown}{first.cause}", f"  do     {first.fix}"]

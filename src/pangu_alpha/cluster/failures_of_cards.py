@@ -152,6 +152,7 @@ CAUSES = (
             "aicore exception", "ai core exception", "aivec exception", "aicore error exception",
             "aivec error exception", "vector core exception", "aicore trap exception", "vector core trap",
             "aicore kernel execute failed", "fftsplus exception", "aivector error", "aicore error,", "ai core error",
+            "of the mte instruction is out of range",
         ),
     ),
     KnownFailure(
@@ -192,7 +193,8 @@ CAUSES = (
             "failed to alloc memory pool", "allocate memory failed", "failed to allocate memory requested by",
             "is smaller than required size", "device memory not enough", "hbm memory is not enough",
         ),
-        pattern=r"Device\(id:(?P<card>\d+)\) memory isn't enough|aclrtMalloc(?!Host)\w* .*fail",
+        pattern=r"Device\(id:(?P<card>\d+)\) memory isn't enough|aclrtMalloc(?!Host)\w* .*fail"
+        r"|\[devmm\].*<errno:12",
     ),
     KnownFailure(
         "card does not exist",
@@ -293,6 +295,7 @@ UNEXPLAINED = (
         texts=(
             "sync stream failed", "sync stream error", "sync default stream failed", "syncstream failed",
             "rtstreamsynchronize error", "rtstreamsynchronize failed", "model execute failed", "run task error",
+            "acl stream synchronize failed",
         ),
         pattern=r"aclrtSynchronize\w+ (?:error|failed)|Run task for graph\S* error",
         kind=Kind.UNEXPLAINED,
@@ -315,6 +318,14 @@ UNEXPLAINED = (
 )  # fmt: skip
 CONSEQUENCES = (
     KnownFailure(
+        "another card named by HCCL",
+        "HCCL says of card {peer} of server {server}: {what}; that rank has died, hangs, or lost its network",
+        "see the log of the rank on that card, and the card (`npu-smi info -t health -i {peer}` there)",
+        pattern=r"Cluster Exception Location\[IP/ID\]:\[(?P<server>[^/\]]+)/(?P<peer>\d+)\]"
+        r".*ExceptionType:\[(?P<what>[^\]]+)",
+        kind=Kind.CONSEQUENCE,
+    ),
+    KnownFailure(
         "ranks did not connect",
         "HCCL waited for {other}, which did not connect: it has died, was not started, or its host is not reached",
         "see the log of {other}; HCCL_SOCKET_IFNAME must name a network card that all hosts reach",
@@ -323,11 +334,12 @@ CONSEQUENCES = (
     ),
     KnownFailure(
         "HCCL connection timed out",
-        "HCCL waited for another rank and gave up: that rank has died, or still compiles",
+        "HCCL waited for {other} and gave up: that rank has died, or still compiles",
         "see what the rank did that is named here or silent; if all only compile for long, raise HCCL_CONNECT_TIMEOUT "
         "(up to 7200 s); check the cards' network with `hccn_tool -i {card_id} -ping -g address IP`",
         codes=_codes("EI0006 EI0009 EI0015 HCCL9"),
         texts=("getting socket times out", "connected p2p timeout", "get socket timeout"),
+        pattern=r"remoteUserrank\[(?P<other>\d+)",
         kind=Kind.CONSEQUENCE,
     ),
     KnownFailure(

@@ -134,6 +134,22 @@ CAUSES = (
         pattern=r"^(?:\S+ )?PermissionError: (?P<message>.+)",
     ),
 )  # fmt: skip
+UNEXPLAINED = (
+    KnownFailure(
+        "crashed",
+        "unknown: {rank} crashed in compiled code",
+        "run it again; if it crashes at the same place, versions of MindSpore, CANN and driver do not fit together",
+        texts=("segmentation fault", "fatal python error", "signal: aborted", "core dumped"),
+        kind=Kind.UNEXPLAINED,
+    ),
+    KnownFailure(
+        "killed",
+        "unknown: {rank} was killed: by a person, by the job system, or by the system when its host had no memory left",
+        "`dmesg` on {host} has a line `Killed process` when memory was the reason",
+        pattern=r"^(?:\S+: line \d+: +\d+ )?Killed(?: |$)",
+        kind=Kind.UNEXPLAINED,
+    ),
+)
 CONSEQUENCES = (
     KnownFailure(
         "rank lost",

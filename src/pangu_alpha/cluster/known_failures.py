@@ -18,6 +18,7 @@ KNOWN_FAILURES: tuple[KnownFailure, ...] = (
     *failures_of_cards.CAUSES,
     *failures_of_hosts.CAUSES,
     *failures_of_cards.UNEXPLAINED,
+    *failures_of_hosts.UNEXPLAINED,
     *failures_of_hosts.CONSEQUENCES,
     *failures_of_cards.CONSEQUENCES,
 )

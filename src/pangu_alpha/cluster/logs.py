@@ -29,7 +29,8 @@ _TAIL = 1 << 14
 _NAME = re.compile(r"(?:^|.*[_-])(?:rank|worker)[_-](?:.+[_-])?(\d+)")
 """`rank_3` is ours, `worker_3` is msrun's, also with a host between: `worker_10.0.0.1_3`."""
 _HINT = re.compile(
-    rb"(?i)error|fail|exception|fatal|critical|abort|interrupt|denied|cannot|can't|invalid|inconsistent|different|"
+    rb"(?i)error|fail|fault|remoteuserrank|errno|out of range|signal: |dumped|"
+    rb"exception|fatal|critical|abort|interrupt|denied|cannot|can't|invalid|inconsistent|different|"
     rb"\bnot\b|tim(?:e|ed|es)[ -]?out|\blost\b|\bdown\b|memory|kill|oom|\becc\b|redundant|occup|quota|\bspace\b|"
     rb"\btoo\b|busy|pangu: |evicted|cancelled|due to |low on resource|undefined|devid|stuck|stale|unreachable|no route|"
     rb"smaller|more than|overflow|result|insufficient|fork|repeatedly|terminate|\bE[A-Z1-9]?\d*(?:[:)\[ ]|$)"

@@ -1,0 +1,35 @@
+"""Which ranks the process of `pangu train` writes records of."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from pangu_alpha.cli import train
+from pangu_alpha.cluster.heartbeat import read_heartbeats
+
+
+@pytest.mark.parametrize(
+    ("environment", "ranks"),
+    [
+        ({}, [0]),
+        ({"RANK_ID": "3", "MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4"}, [3]),
+        ({"MS_ROLE": "MS_SCHED", "MS_WORKER_NUM": "4"}, []),
+        ({"RANK_ID": "0", "MS_ROLE": "MS_SCHED", "MS_WORKER_NUM": "4"}, []),
+        ({"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4"}, []),
+    ],
+)
+def test_only_a_rank_writes_a_record(
+    environment: dict[str, str], ranks: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK_ID", "MS_ROLE", "MS_WORKER_NUM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(train, "_train", lambda *_: None)
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    train.run(parser.parse_args(["tiny_cpu", f"output={tmp_path}"]))
+    assert list(read_heartbeats(tmp_path)) == ranks

@@ -62,6 +62,16 @@ def test_a_cause_comes_before_consequences_that_were_noted_earlier(failed_run: R
     assert "others   rank 1-2, said last: training, step 57" in text
 
 
+def test_those_that_died_of_the_same_are_one_line(failed_run: RecordedRun) -> None:
+    for rank in range(4):
+        failed_run.write(f"logs/rank_{rank}.log", f"EE1002: Stream synchronize timeout. device_id={rank}\n")
+    failed_run.end(*({"rank": rank, "exit_code": 1, "time": failed_run.now - 2 + rank / 10} for rank in range(4)))
+    text = describe(diagnose(failed_run.output))
+    assert "card 0 of node-0 did not finish its work in time" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("then")]
+    assert line.startswith("then     rank 1-3: the card of the rank did not finish its work in time")
+
+
 def test_the_earlier_of_two_causes_is_the_first(failed_run: RecordedRun) -> None:
     for rank, age in ((1, 1.2), (2, 1.8)):
         failed_run.write(f"logs/rank_{rank}.log", _message("disk_full"))

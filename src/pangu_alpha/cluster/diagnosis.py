@@ -69,6 +69,8 @@ class Failure:
     """The last error line of its log, with its place, when it is not the evidence."""
     waited_for: tuple[int, ...] = ()
     """The ranks that its messages say it lost."""
+    in_general: str = ""
+    """`cause` without the names of the process, its host and card; the same for all that died of the same."""
     why_unknown: str = ""
     """What `cause` is when it is not the cause."""
     said: float | None = None
@@ -151,10 +153,12 @@ def describe(diagnosis: Diagnosis) -> str:
         lines.append(f"  seen   {first.evidence}")
     if first.last_error:
         lines.append(f"  last   {first.last_error}")
-    followers: dict[str, list[str]] = defaultdict(list)
+    followers: dict[str, list[Failure]] = defaultdict(list)
     for failure in diagnosis.failures[1:]:
-        followers[failure.cause].append(failure.name)
-    lines += [f"then     {_names(names)}: {cause}" for cause, names in followers.items()]
+        followers[failure.in_general].append(failure)
+    for cause, alike in followers.items():
+        words = cause if len(alike) > 1 else alike[0].cause
+        lines.append(f"then     {_names([failure.name for failure in alike])}: {words}")
     lines += [f"others   rank {ranges(ranks)}, said last: {words}" for words, ranks in diagnosis.others.items()]
     if first.weight == Weight.CONSEQUENCE:
         lines += _where_to_look(diagnosis)
@@ -260,9 +264,19 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
         last = "" if log.last_error is None else log.quote(log.last_error)[:_MAX_LINE]
         said = time_of(finding.at.text) if finding else None
         last = "" if weight != Weight.UNKNOWN or last == evidence else last
-        others = finding.others if finding else ()
         return Failure(
-            traces.name, weight, _moment(traces, said), _how(traces, now), cause, fix, evidence, last, others, why, said
+            name=traces.name,
+            weight=weight,
+            time=_moment(traces, said),
+            how=_how(traces, now),
+            cause=cause,
+            fix=fix,
+            evidence=evidence,
+            last_error=last,
+            waited_for=finding.others if finding else (),
+            in_general=finding.words(Place())[0] if finding and finding.failure is not SETTINGS else cause,
+            why_unknown=why,
+            said=said,
         )
 
     if memory := _system_kill(traces):

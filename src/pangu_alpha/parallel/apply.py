@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mindspore import nn
 from mindspore.ops import Primitive
 
 from pangu_alpha.config import RunConfig
@@ -21,10 +22,9 @@ their product, and elementwise functions. Matrix products and communication are 
 
 def primitives(loss: PanguAlphaLoss) -> Iterator[tuple[str, Primitive]]:
     """Every primitive of the network and its loss that is split, with its name in the table."""
-    for place, cell in loss.cells_and_names():
-        for name, primitive in vars(cell).get("_primitives", {}).items():
-            if primitive is not None and primitive.name not in FOLLOWERS:
-                yield row_name(f"{place}.{name}" if place else name), primitive
+    for name, primitive in _primitives_of(loss):
+        if primitive.name not in FOLLOWERS:
+            yield row_name(name), primitive
 
 
 def shard(loss: PanguAlphaLoss, mesh: Mesh) -> None:
@@ -70,11 +70,15 @@ def rematerialise(network: PanguAlpha, config: RunConfig) -> None:
         if kind == "whole":
             # The results of the communication are kept, so that it is not repeated.
             layer.recompute(mp_comm_recompute=False)
+            for _, primitive in _primitives_of(layer):
+                # MindSpore takes a Reshape for communication too. What it returns would be kept, and what is computed
+                # from that would wait for no gradient: all layers would be computed again before the first is needed.
+                if primitive.name == "Reshape":
+                    primitive.add_prim_attr("recompute_comm_op", True)
         elif kind == "selective":
-            for _, cell in layer.cells_and_names():
-                for name, primitive in vars(cell).get("_primitives", {}).items():
-                    if name in SELECTED:
-                        primitive.recompute(True)
+            for name, primitive in _primitives_of(layer):
+                if name.rpartition(".")[2] in SELECTED:
+                    primitive.recompute(True)
 
 
 def exclude_from_optimizer_sharding(network: PanguAlpha) -> None:
@@ -82,3 +86,11 @@ def exclude_from_optimizer_sharding(network: PanguAlpha) -> None:
     for parameter in network.trainable_params():
         if is_kept_whole(parameter.name):
             parameter.parallel_optimizer = False
+
+
+def _primitives_of(cell: nn.Cell) -> Iterator[tuple[str, Primitive]]:
+    """Every primitive inside `cell` with its name below it."""
+    for place, inner in cell.cells_and_names():
+        for name, primitive in vars(inner).get("_primitives", {}).items():
+            if primitive is not None:
+                yield (f"{place}.{name}" if place else name), primitive

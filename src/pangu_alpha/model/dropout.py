@@ -62,8 +62,6 @@ class Dropout(nn.Cell):
         """
         if not self.training or self.rate == 0.0:
             return x
-        # Else nothing would keep a device from making the masks of all layers first.
-        sample_keys = ops.depend(sample_keys, x)
         rows = self.make_odd(self.mix(self.number_rows(self.reshape(sample_keys, (-1, 1)), self.row_offsets)), self.one)
         hashed = self.hash(self.reshape(rows, (*x.shape[:-1], 1)), self.columns)
         kept = self.cast(self.keep(hashed, self.threshold), x.dtype)

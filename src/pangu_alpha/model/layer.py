@@ -45,6 +45,7 @@ class Layer(LayerParts):
 
     def construct(self, hidden: Tensor, document_ids: Tensor, sample_keys: Tensor) -> Tensor:
         """[B·S, d], int32 [B, S], int32 [B] → [B·S, d]."""
+        sample_keys = _after(hidden, sample_keys)
         normed = self.attention_norm(hidden)
         attended = self.attention(normed, normed, self.mask(document_ids), sample_keys)
         return self.finish(hidden, attended, sample_keys)
@@ -67,6 +68,7 @@ class QueryLayer(LayerParts):
 
     def construct(self, hidden: Tensor, position_ids: Tensor, document_ids: Tensor, sample_keys: Tensor) -> Tensor:
         """[B·S, d], twice int32 [B, S], int32 [B] → [B·S, d]."""
+        sample_keys = _after(hidden, sample_keys)
         mask = self.mask(document_ids)
         attended = self.attention(self.queries(position_ids), self.attention_norm(hidden), mask, sample_keys)
         return self.finish(hidden, attended, sample_keys)
@@ -74,3 +76,8 @@ class QueryLayer(LayerParts):
     def queries(self, position_ids: Tensor) -> Tensor:
         """int32 [B, S] → [B·S, d]."""
         return self.cast(self.reshape(self.top_query(position_ids), (-1, self.hidden_size)), self.compute_dtype)
+
+
+def _after(hidden: Tensor, sample_keys: Tensor) -> Tensor:
+    """`sample_keys`, once `hidden` is there: else the dropout masks of all layers would be made first, and kept."""
+    return ops.depend(sample_keys, hidden)

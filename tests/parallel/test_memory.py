@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pangu_alpha.config import load_config, num_parameters
-from pangu_alpha.parallel.memory import parameter_shapes, stage_states
+from pangu_alpha.parallel.memory import parameter_shapes, stage_states, ways_to_less_memory
 
 
 @pytest.mark.parametrize("preset", ["tiny", "350m", "2b6", "13b", "200b"])
@@ -59,6 +59,42 @@ def test_what_the_compiled_programs_hold() -> None:
         (31776, 56576),
         (31904, 56704),
     ]
+
+
+def test_micro_batches_need_the_sums_of_the_gradients_without_a_pipeline_too() -> None:
+    layout = ["model.num_layers=4", "parallel.dp=8", "parallel.mp=1", "train.batch_size=128"]
+    (one,) = stage_states(load_config("2b6", layout))
+    (two,) = stage_states(load_config("2b6", [*layout, "train.num_micro_batches=2"]))
+    assert one.num_device_gradients == 0
+    assert two.num_device_gradients == num_parameters(load_config("2b6", layout).model)  # mp 1 cuts nothing
+    # As counted in the compiled programs.
+    assert [f"{state.num_device_bytes / 2**30:.2f}" for state in (one, two)] == ["1.64", "3.22"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "ways"),
+    [
+        (
+            [],
+            "set parallel.optimizer_sharding=true, set parallel.sequence_parallel=true, set "
+            "parallel.rematerialisation=whole, raise train.num_micro_batches, raise parallel.mp or parallel.pp",
+        ),
+        (
+            ["parallel.rematerialisation=selective", "parallel.optimizer_sharding=true"],
+            "set parallel.sequence_parallel=true, set parallel.rematerialisation=whole, raise "
+            "train.num_micro_batches, raise parallel.mp or parallel.pp",
+        ),
+        (
+            ["parallel.rematerialisation=whole", "parallel.optimizer_sharding=true", "train.num_micro_batches=4"],
+            "set parallel.sequence_parallel=true, raise parallel.mp or parallel.pp",
+        ),
+        (["parallel.mp=1", "parallel.dp=1"], "set parallel.rematerialisation=whole, raise train.num_micro_batches, "
+         "raise parallel.mp or parallel.pp"),
+    ],
+)  # fmt: skip
+def test_what_is_set_is_not_advised(overrides: list[str], ways: str) -> None:
+    config = load_config("tiny_cpu", ["parallel={dp: 2, mp: 2}", "train.batch_size=8", *overrides])
+    assert ways_to_less_memory(config) == ways
 
 
 def test_interleaved_stages_have_separate_runs() -> None:

@@ -182,9 +182,10 @@ CAUSES = (
     KnownFailure(
         "device out of memory",
         "the network does not fit into the card's memory ({card})",
-        "more train.num_micro_batches or a smaller train.batch_size, parallel.rematerialisation=selective or whole, "
-        "parallel.optimizer_sharding=true, or more parallel.mp or pp; `npu-smi info` on {host} shows whether another "
-        "process holds memory of the card",
+        "of these what is not set yet: parallel.optimizer_sharding=true, parallel.sequence_parallel=true, "
+        "parallel.rematerialisation=selective or whole; else more train.num_micro_batches, a smaller train.batch_size, "
+        "or more parallel.mp or pp. `pangu compile` shows beforehand what a recipe needs, and `npu-smi info` on {host} "
+        "whether another process holds memory of the card",
         codes=_codes("EL0004 EI0007 EI0011 207001 207018 HCCL3 HCCL24"),
         texts=(
             "out of memory!!!", "npu out of memory", "device memory is not enough", "halmemalloc failed",

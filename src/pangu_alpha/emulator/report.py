@@ -14,7 +14,7 @@ from pangu_alpha.emulator.implied import Key, implied_collectives, key_of
 from pangu_alpha.emulator.program import read_program
 from pangu_alpha.emulator.traffic import PARTS, Collective, axis_name, collectives, num_nodes
 from pangu_alpha.errors import CompileError
-from pangu_alpha.parallel.memory import parameter_shapes
+from pangu_alpha.parallel.memory import parameter_shapes, ways_to_less_memory
 from pangu_alpha.topology.mesh import Mesh
 
 
@@ -95,7 +95,7 @@ def _report(
     if planned is not None and planned > device_memory:
         problems.append(
             f"MindSpore plans {planned / 2**30:.1f} GiB of device memory, and the device has "
-            f"{device_memory / 2**30:.1f}: raise parallel.pp or mp, or set parallel.rematerialisation=whole"
+            f"{device_memory / 2**30:.1f}. Ways out, the cheapest first: {ways_to_less_memory(config)}"
         )
     held = {tensor_name(name): value for name, value in program.parameters.items()}
     return RankReport(

@@ -1,8 +1,8 @@
 """What each stage, and each device of it, keeps from step to step, from the recipe alone. No MindSpore.
 
-Parameters and the two moments of Adam, float32, and in a pipeline the sums of the gradients over the micro-batches,
-which the optimizer's sharding does not cut. Activations, gathered weights and copies in the compute type come on top.
-The counts are those of the compiled programs.
+Parameters and the two moments of Adam, float32, and where a step has several micro-batches the sums of the gradients
+over them, which the optimizer's sharding does not cut. Activations, gathered weights and copies in the compute type
+come on top. The counts are those of the compiled programs.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def stage_states(config: RunConfig) -> tuple[StageState, ...]:
         for stage in stages_holding(name, places):
             whole[stage] += math.prod(shape)
             held[stage] += math.prod(shape) // num_slices(name, shape, parallel)
-            if parallel.pp > 1:
+            if config.train.num_micro_batches > 1 or parallel.pp > 1:
                 gradients[stage] += math.prod(shape) // math.prod(sizes(PARAMETERS[row_name(name)], mesh))
     return tuple(
         StageState(
@@ -98,3 +98,18 @@ def stage_states(config: RunConfig) -> tuple[StageState, ...]:
         )
         for stage in range(parallel.pp)
     )
+
+
+def ways_to_less_memory(config: RunConfig) -> str:
+    """Settings that lower a device's peak and are not made yet, the cheapest first: words for an error."""
+    parallel, train = config.parallel, config.train
+    ways = []
+    if parallel.dp > 1 and not parallel.optimizer_sharding:
+        ways.append("set parallel.optimizer_sharding=true")
+    if parallel.mp > 1 and not parallel.sequence_parallel:
+        ways.append("set parallel.sequence_parallel=true")
+    if parallel.rematerialisation != "whole":
+        ways.append("set parallel.rematerialisation=whole")
+    if train.batch_size > train.num_micro_batches * parallel.dp:
+        ways.append("raise train.num_micro_batches")
+    return ", ".join([*ways, "raise parallel.mp or parallel.pp"])

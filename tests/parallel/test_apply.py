@@ -1,0 +1,50 @@
+"""Device memory that MindSpore plans for a small step, with and without micro-batches."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pangu_alpha.config import RunConfig
+from pangu_alpha.config.load import build_config
+from pangu_alpha.emulator.compiling import compile_ranks
+from pangu_alpha.parallel.memory import stage_states
+
+SLOW = pytest.mark.skipif(not os.environ.get("PANGU_ALPHA_SLOW_TESTS"), reason="set PANGU_ALPHA_SLOW_TESTS=1")
+NUM_SAMPLES = 4
+"""Of a micro-batch, on all ranks."""
+
+
+def recipe(num_micro_batches: int, optimizer_sharding: bool) -> RunConfig:
+    """A network in which the attention's scores of one layer are more than all weights."""
+    return build_config(
+        {
+            "model": {
+                "num_layers": 3, "hidden_size": 32, "num_heads": 4, "vocab_size": 64, "seq_length": 256,
+                "dropout": 0.1, "compute_dtype": "float16", "final_norm": "before_query_layer",
+            },
+            "train": {
+                "steps": 10,
+                "batch_size": NUM_SAMPLES * num_micro_batches,
+                "num_micro_batches": num_micro_batches,
+            },
+            "schedule": {"learning_rate": 1e-3, "end_learning_rate": 1e-4, "warmup_steps": 2, "decay_steps": 10},
+            "parallel": {"dp": 2, "optimizer_sharding": optimizer_sharding, "rematerialisation": "whole"},
+        },
+        [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer_sharding", [True, pytest.param(False, marks=SLOW)])
+def test_micro_batches_cost_the_sums_of_the_gradients_and_nothing_else(optimizer_sharding: bool) -> None:
+    peaks, sums = [], []
+    for num_micro_batches in (1, 2):
+        config = recipe(num_micro_batches, optimizer_sharding)
+        (compiled,) = compile_ranks(config, [0], level=1)
+        peak, (state,) = compiled.measured.device_memory, stage_states(config)
+        assert peak is not None and peak > 2 * state.num_device_bytes
+        peaks.append(peak)
+        sums.append(state.device_bytes["gradient sums"])
+    assert sums[0] == 0 < sums[1]
+    assert peaks[1] <= 1.05 * (peaks[0] + sums[1])

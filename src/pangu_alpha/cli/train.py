@@ -160,7 +160,7 @@ def _mindspore(config: RunConfig, validation_data: ValidationData | None, report
     from pangu_alpha.training.device import join_workers, set_device
     from pangu_alpha.training.process import process_backend
 
-    set_device(config.device, config.fuses_on(config.device))
+    set_device(config.device, config.fuse_operators, config.model.compute_dtype == "float16")
     report("joining")
     rank = join_workers(config.device, num_workers=config.parallel.num_devices)
     report("starting")
@@ -172,7 +172,7 @@ def _emulator(
 ) -> Backend:
     from pangu_alpha.training.device import set_device
 
-    set_device("cpu", config.fuses_on("cpu"))
+    set_device("cpu", config.fuse_operators, config.model.compute_dtype == "float16")
     report("compiling")
     from pangu_alpha.emulator.backend import emulated_backend
 

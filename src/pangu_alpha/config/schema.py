@@ -200,7 +200,7 @@ class RunConfig(Settings):
     """Where MindSpore runs."""
     fuse_operators: bool = True
     """On a CPU: join elementwise operators into kernels, compiled at the first start and kept in ~/.cache/pangu_alpha.
-    Without effect elsewhere, and in float16, which MindSpore's fusing compiler does not know."""
+    Without effect elsewhere."""
     output: Path = Path("runs/default")
     """Directory of checkpoints, metrics and pictures."""
     tokenizer: Path | None = None
@@ -212,10 +212,6 @@ class RunConfig(Settings):
     schedule: ScheduleConfig
     loss_scale: LossScaleConfig = LossScaleConfig()
     parallel: ParallelConfig = ParallelConfig()
-
-    def fuses_on(self, device: Device) -> bool:
-        """Whether operators are joined on `device`: on a CPU, where MindSpore's fusing compiler knows no float16."""
-        return self.fuse_operators and device == "cpu" and self.model.compute_dtype != "float16"
 
     @model_validator(mode="after")
     def _cpu_has_no_bfloat16(self) -> RunConfig:

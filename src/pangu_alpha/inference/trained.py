@@ -49,7 +49,8 @@ def load_trained(
         overrides.append("model.compute_dtype=float32")
     config = build_config(settings, overrides, source=f"{checkpoint.path}/index.json")
     opened = _open_tokenizer(checkpoint, tokenizer or config.tokenizer)
-    set_device(config.device, fuse_operators and config.fuses_on(config.device))
+    is_half = config.model.compute_dtype == "float16"
+    set_device(config.device, fuse_operators and config.fuse_operators, is_half)
     # Not `build_network`: drawing starting values that are replaced at once takes minutes for a large network.
     network = PanguAlpha(config.model)
     parameters = network.trainable_params()

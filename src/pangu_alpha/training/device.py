@@ -21,6 +21,9 @@ _HELP = {
 }
 _INEXACT = ("Exp", "Log", "Pow", "Rsqrt", "Sqrt", "Tanh")
 """Operators left out of fusion: the fused forms are off in the fifth digit."""
+_NOT_IN_FLOAT16 = ("Cast", "Select")
+"""Operators left out of fusion in float16: the fusing compiler ends with a traceback at casts to and from it, and at the
+choice between an update and none."""
 _PLUGIN = {"ascend": "libmindspore_ascend.so.2", "gpu": "libmindspore_gpu.so.11.6"}
 
 
@@ -50,12 +53,13 @@ def prepare_environment(verbose: bool) -> None:
         atexit.register(log.unlink, missing_ok=True)
 
 
-def set_device(device: Device, fuse_operators: bool = False) -> None:
+def set_device(device: Device, fuse_operators: bool = False, is_half: bool = False) -> None:
     """Make MindSpore compile whole graphs for `device`.
 
     Args:
         device: where to run.
         fuse_operators: on a CPU, join elementwise operators into kernels of their own (see `RunConfig`).
+        is_half: whether the network computes in float16. Fewer operators can be joined then.
 
     Raises:
         DeviceError: MindSpore cannot use it here; the message names the missing library.
@@ -73,7 +77,8 @@ def set_device(device: Device, fuse_operators: bool = False) -> None:
     ms.set_device(name)
     cache = Path(os.environ.get("MS_COMPILER_CACHE_PATH", cache_folder()))
     if device == "cpu" and fuse_operators and prepare_kernel_cache(cache):
-        ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={','.join(_INEXACT)}")
+        left_out = ",".join(_INEXACT + _NOT_IN_FLOAT16 * is_half)
+        ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={left_out}")
 
 
 def join_workers(device: Device, num_workers: int) -> int:

@@ -28,7 +28,8 @@ from pangu_alpha.console import duration
 from pangu_alpha.data.documents import find_files, read_documents
 from pangu_alpha.data.example import PACKAGE
 from pangu_alpha.errors import PanguError, TokenizerError
-from pangu_alpha.files import written_aside
+from pangu_alpha.files import write_text
+from pangu_alpha.locks import only_one
 from pangu_alpha.tokenizer import train_tokenizer as learn_pieces
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -57,7 +58,7 @@ class Stages:
 
     def __init__(self, output: Path, num_stages: int) -> None:
         self._memory = output / "stages.json"
-        self._done: dict[str, str] = json.loads(self._memory.read_text()) if self._memory.exists() else {}
+        self._done = _remembered(self._memory)
         self._num_stages = num_stages
         self._number = 0
         self.fingerprint = ""
@@ -76,7 +77,7 @@ class Stages:
         self._number += 1
         self.fingerprint = hashlib.sha256(f"{self.fingerprint}\n{name}\n{inputs!r}".encode()).hexdigest()[:16]
         title = f"[{self._number}/{self._num_stages}] {name}: {purpose}"
-        if self._done.get(name) == self.fingerprint and product.exists():
+        if self._done.get(name) == self.fingerprint and product.exists() and product.stat().st_size:
             print(f"{title}: done before", flush=True)
             return
         print(title, flush=True)
@@ -90,7 +91,21 @@ class Stages:
 
     def _remember(self, name: str, state: str) -> None:
         self._done[name] = state
-        _write(self._memory, json.dumps(self._done, indent=1).encode())
+        write_text(self._memory, json.dumps(self._done, indent=1))
+
+
+def _remembered(path: Path) -> dict[str, str]:
+    """What stages.json says of earlier starts."""
+    try:
+        done = json.loads(path.read_bytes())
+        if isinstance(done, dict):
+            return done
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        pass
+    print(f"{path} is damaged: every stage is done again", file=sys.stderr)
+    return {}
 
 
 def main() -> int:
@@ -98,13 +113,16 @@ def main() -> int:
     arguments = _parse()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        Quickstart(arguments.output, arguments.text, arguments.overrides).run()
+        quickstart = Quickstart(arguments.output, arguments.text, arguments.overrides)
+        lock = arguments.output / ".quickstart.lock"
+        with only_one(lock, f"the folder {arguments.output}", "choose another --output"):
+            quickstart.run()
         print(summarise(arguments.output))
     except PanguError as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"quickstart: {STOPPED}", file=sys.stderr)
+        print(f"quickstart: Ctrl-C: {STOPPED}", file=sys.stderr)
         return 130
     return 0
 
@@ -256,7 +274,7 @@ def generate(run: Path, target: Path) -> None:
     """Continue the prompts and write one JSON object a line to `target`."""
     sampling = ["--temperature", "0.8", "--top-p", "0.9", "--max-new-tokens", "80", "--seed", "1"]
     lines = _pangu("generate", "--checkpoint", str(run), "--prompt", *PROMPTS, *sampling, "--json", keep_stdout=True)
-    _write(target, lines)
+    write_text(target, lines.decode())
 
 
 def summarise(output: Path) -> str:
@@ -302,11 +320,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--text", nargs="+", type=Path, default=[])
     parser.add_argument("--output", type=Path, default=Path("runs/quickstart"))
     return parser.parse_args()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with written_aside(path) as aside:
-        aside.write_bytes(content)
 
 
 def _setting(key: str, value: object) -> str:

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,12 @@ class TinyProject:
     recipe: Path
     text: Path
     vocab_size: int
+    more_environment: Mapping[str, str] = field(default_factory=dict)
+    """For its processes."""
 
     def environment(self) -> dict[str, str]:
         """For a process of its own."""
-        return user_environment()
+        return {**user_environment(), **self.more_environment}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start `pangu` with `words` in the project's folder."""

@@ -1,57 +1,124 @@
-"""A lock between real processes: it names its holder, and dies with it."""
-
 from __future__ import annotations
 
-import signal
+import errno
+import fcntl
+import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pangu_alpha.errors import BusyError
-from pangu_alpha.locks import locked
+from pangu_alpha import locks
+from pangu_alpha.errors import LockError
+from pangu_alpha.locks import only_one
 
-HOLD = "import sys, time; from pathlib import Path; from pangu_alpha.locks import locked\n"
-HOLD += "with locked(Path(sys.argv[1]), 'it'): print('held', flush=True); time.sleep(100)"
+HOLDING = """
+import sys, time
+from pathlib import Path
+from pangu_alpha.locks import only_one
+with only_one(Path(sys.argv[1]), "the run", "set another output"):
+    print(flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+TAKING_TURNS = """
+import sys, time
+from pathlib import Path
+from pangu_alpha.locks import only_one
+folder = Path(sys.argv[1])
+for _ in range(5):
+    with only_one(folder / "lock", "the folder", "wait", patience=60):
+        (folder / "mine").touch(exist_ok=False)
+        time.sleep(0.01)
+        (folder / "mine").unlink()
+"""
 
 
-@pytest.fixture
-def holder(tmp_path: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / ".lock")], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
+def _hold(path: Path, seconds: float) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, "-c", HOLDING, str(path), str(seconds)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
     return process
 
 
-def test_the_error_names_the_process_that_holds_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    who = rf"^runs/a is being written by process {holder.pid} on "
-    with pytest.raises(BusyError, match=who), locked(tmp_path / ".lock", "runs/a"):
+def test_the_second_one_is_refused_with_the_name_of_the_first_and_a_kill_frees_it(tmp_path: Path) -> None:
+    path = tmp_path / ".run.lock"
+    process = _hold(path, 60)
+    with pytest.raises(LockError) as error, only_one(path, "the run", "set another output"):
         pass
-    holder.kill()
-    holder.communicate()
-
-
-def test_a_killed_process_leaves_no_lock(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    holder.send_signal(signal.SIGKILL)
-    holder.communicate()
-    with locked(tmp_path / ".lock", "runs/a"):
-        pass
-
-
-def test_waiting_for_the_other_to_end(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {holder.pid}"])
+    message = str(error.value)
+    assert f"the run is in use by process {process.pid} on " in message and "set another output" in message
+    process.kill()
+    process.communicate()
     begin = time.monotonic()
-    with locked(tmp_path / ".lock", "runs/a", wait=30.0):
-        assert 0.2 < time.monotonic() - begin < 30
-    holder.communicate()
-
-
-def test_a_lock_can_be_taken_again_and_is_not_passed_on(tmp_path: Path) -> None:
-    with locked(tmp_path / ".lock", "runs/a"):
-        child = subprocess.Popen(["sleep", "100"], close_fds=False)
+    with only_one(path, "the run", "set another output"):
+        assert time.monotonic() - begin < 1
+        assert json.loads(path.read_text())["pid"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
-    with locked(tmp_path / ".lock", "runs/a"):
-        assert (tmp_path / ".lock").read_text() != ""
-    child.kill()
-    child.wait()
+
+
+def test_one_that_is_about_to_end_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    process = _hold(tmp_path / "lock", 1.5)
+    with only_one(tmp_path / "lock", "rank 0", "set another output", patience=60):
+        assert process.wait(10) == 0
+    assert capsys.readouterr().err.startswith(f"rank 0 is still in use by process {process.pid} on ")
+
+
+def test_one_of_many_gets_it_at_a_time(tmp_path: Path) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", TAKING_TURNS, str(tmp_path)]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock of a holder on another host, on a file system that keeps locks to each host."""
+    monkeypatch.setattr(locks, "LEASE", 1.0)
+    path = tmp_path / "lock"
+    path.write_text(json.dumps({"pid": 77, "host": "node-3", "boot": "other", "since": "today", "command": "pangu"}))
+    return path
+
+
+def test_a_holder_on_another_host_is_seen_by_its_beats(elsewhere: Path) -> None:
+    touching = "import os, sys, time\nwhile True: os.utime(sys.argv[1]); time.sleep(0.1)"
+    process = subprocess.Popen([sys.executable, "-c", touching, str(elsewhere)])
+    try:
+        with pytest.raises(LockError, match="process 77 on node-3"), only_one(elsewhere, "the run", "wait"):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with only_one(elsewhere, "the run", "wait"):  # its beats have ended
+        pass
+
+
+def test_one_that_was_killed_long_ago_elsewhere_is_not_waited_for(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.utime(elsewhere, (1e9, 1e9))
+    with only_one(elsewhere, "the run", "wait"):
+        assert capsys.readouterr().err == ""
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(locks, "LEASE", 1.0)
+    monkeypatch.setattr(locks, "BEAT", 0.1)
+    with only_one(tmp_path / "lock", "the run", "wait"):
+        with pytest.raises(LockError, match=f"process {os.getpid()} on "), only_one(tmp_path / "lock", "it", "wait"):
+            pass
+        assert (tmp_path / "lock").exists()
+    with only_one(tmp_path / "lock", "the run", "wait"):
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LockError, match="no/lock cannot be written"), only_one(tmp_path / "no" / "lock", "it", "wait"):
+        pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,10 +11,8 @@ from contextlib import contextmanager
 
 PLAIN_INTERVAL = 10.0
 """Seconds between plain progress lines."""
-SILENCE = 30.0
-"""Seconds after which a plain line says that the work goes on, although nothing was finished."""
-RECENT = 60.0
-"""Seconds that the shown speed is of."""
+_RECENT = 60.0
+"""Seconds that a plain line's speed looks back."""
 
 
 def say(text: str) -> None:
@@ -24,24 +21,25 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: float, unit: str, done: float = 0.0) -> Iterator[Callable[[float], None]]:
+def progress(description: str, total: float, unit: str, done: int = 0) -> Iterator[Callable[[float], None]]:
     """Show how far long work is, how fast it goes and how long it will still take.
 
     Args:
         description: what is being done, for example ``packing``.
         total: amount of work, in `unit`.
         unit: what is counted, for example ``tokens`` or ``bytes``.
-        done: of it, by an earlier start; it does not count in the speed.
+        done: amount that an earlier start has done; neither counted nor part of the speed.
 
     Yields:
-        A function to call with the amount done since the last call.
+        A function to call with the amount done since the last call; with 0 it shows that the work goes on.
     """
     if sys.stderr.isatty():
         with _rich_bar(description, total, unit, done) as advance:
             yield advance
     else:
-        with _PlainLines(description, total, unit, done) as lines:
-            yield lines.advance
+        lines = _PlainLines(description, total, unit, done)
+        yield lines.advance
+        lines.finish()
 
 
 def signal_name(number: int) -> str:
@@ -69,7 +67,7 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def _rich_bar(description: str, total: float, unit: str, done: float) -> Iterator[Callable[[float], None]]:
+def _rich_bar(description: str, total: float, unit: str, done: int) -> Iterator[Callable[[float], None]]:
     # Imported here: rich takes 0.1 s, and verbs without long work should not pay for it.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -77,63 +75,43 @@ def _rich_bar(description: str, total: float, unit: str, done: float) -> Iterato
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{si(task.completed)} {unit}, {si(task.speed or 0.0)}/s")
+            return Text(f"{si(task.completed - done)} {unit}, {si(task.speed or 0.0)}/s", no_wrap=True)
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=20),  # a terminal of 80 columns has room for it and the rest
         TextColumn("{task.percentage:3.0f}%"),
         Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=RECENT) as bar:
-        task = bar.add_task(description, total=total, completed=int(done))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total, completed=done)
         yield lambda amount: bar.advance(task, amount)
 
 
 class _PlainLines:
-    """Lines for a log: now and then how far the work is, and a sign of life where nothing is finished for long."""
+    """A line every `PLAIN_INTERVAL` seconds, with the speed since some `_RECENT` seconds ago."""
 
-    def __init__(self, description: str, total: float, unit: str, done: float) -> None:
-        self._description, self._total, self._unit = description, total, unit
-        self._before = self._done = done
-        self._start = self._said = time.monotonic()
-        self._recent = deque([(self._start, done)])
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-
-    def __enter__(self) -> _PlainLines:
-        threading.Thread(target=self._live, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._ended.set()
-        seconds, amount = time.monotonic() - self._start, self._done - self._before
-        rate = si(amount / seconds) if seconds else "-"
-        word = "done" if kind is None else "stopped"
-        say(f"{self._description}: {word}, {si(amount)} {self._unit} in {duration(seconds)} ({rate}/s)")
+    def __init__(self, description: str, total: float, unit: str, before: int) -> None:
+        self._description, self._total, self._unit, self._before = description, total, unit, before
+        self._done = 0.0
+        self._start = self._last = time.monotonic()
+        self._recent = deque([(self._start, 0.0)], maxlen=1 + round(_RECENT / PLAIN_INTERVAL))
 
     def advance(self, amount: float) -> None:
-        with self._lock:
-            self._done += amount
-            now = time.monotonic()
+        self._done += amount
+        now = time.monotonic()
+        if now - self._last >= PLAIN_INTERVAL:
+            self._last = now
+            then, done_then = self._recent[0]
+            rate = (self._done - done_then) / (now - then)
             self._recent.append((now, self._done))
-            while now - self._recent[0][0] > RECENT and len(self._recent) > 2:
-                self._recent.popleft()
-            if now - self._said >= PLAIN_INTERVAL:
-                self._say(now)
+            done = self._before + self._done
+            left = f"{duration(max(self._total - done, 0.0) / rate)} left" if rate else duration(now - self._start)
+            share = 100 * done / self._total if self._total else 100.0
+            say(f"{self._description}: {share:.0f}%, {si(self._done)} {self._unit}, {si(rate)}/s, {left}")
 
-    def _live(self) -> None:
-        while not self._ended.wait(PLAIN_INTERVAL):
-            with self._lock:
-                now = time.monotonic()
-                if now - self._said >= SILENCE and not self._ended.is_set():
-                    self._say(now)
-
-    def _say(self, now: float) -> None:
-        self._said = now
-        (begin, before), (_, done) = self._recent[0], self._recent[-1]
-        rate = (done - before) / (now - begin) if now > begin else 0.0
-        left = f"{duration(max(self._total - done, 0.0) / rate)} left" if rate else f"for {duration(now - self._start)}"
-        share = 100 * done / self._total if self._total else 100.0
-        say(f"{self._description}: {share:.0f}%, {si(done)} {self._unit}, {si(rate)}/s, {left}")
+    def finish(self) -> None:
+        seconds = time.monotonic() - self._start
+        rate = si(self._done / seconds) if seconds else "-"
+        say(f"{self._description}: done, {si(self._done)} {self._unit} in {duration(seconds)} ({rate}/s)")

@@ -37,8 +37,8 @@ class TrainingError(PanguError):
     exit_code = 1
 
 
-class BusyError(PanguError):
-    """Another process is writing there."""
+class LockError(PanguError):
+    """Another process is using a place that only one can use at a time."""
 
 
 class ClusterError(PanguError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +15,10 @@ from uuid import uuid4
 
 ASIDE = ".part"
 """In the name of every file and folder that is being written; such names are hidden, and no two are alike."""
+
+
+SEAL = "checksums.json"
+"""What says of a folder which files it must hold."""
 
 
 @contextmanager
@@ -52,6 +58,44 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 file, or leave the one that is there."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def flush(path: Path) -> None:
+    """Make sure that the file or folder `path` is on the disk, not only in the system's memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def seal(folder: Path, note: str) -> None:
+    """Write the checksums of all files below `folder`, and `note`, so that `is_sealed` can tell whether it is whole."""
+    checksums = {}
+    for path in files_below(folder):
+        flush(path)
+        checksums[path.relative_to(folder).as_posix()] = file_sha256(path)
+    write_text(folder / SEAL, json.dumps({"note": note, "files": checksums}, indent=1, ensure_ascii=False))
+
+
+def is_sealed(folder: Path, note: str) -> bool:
+    """Whether all files that `folder` held when `seal` was called with this `note` are still as they were."""
+    try:
+        sealed = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        return sealed["note"] == note and all(
+            file_sha256(folder / name) == checksum for name, checksum in sealed["files"].items()
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def cache_folder() -> Path:

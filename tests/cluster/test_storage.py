@@ -106,6 +106,21 @@ def test_folder_comes_from_the_store(tmp_path: Path, bucket_files: BucketFiles) 
         copy_folder("obs://bucket/nothing", tmp_path / "data")
 
 
+def test_linked_folders_are_copied_and_circles_end(tmp_path: Path) -> None:
+    for name in ("data/a", "far/b"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("天下")
+    (tmp_path / "data" / "far").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "data")
+    assert copy_folder(str(tmp_path / "data"), tmp_path / "copy") == 12
+    assert (tmp_path / "copy" / "far" / "b").read_text() == "天下"
+    mirror = Mirror(tmp_path / "data", str(tmp_path / "mirror"), None)
+    assert mirror.update() == 2
+    (tmp_path / "data" / "gone").symlink_to("nowhere")
+    with pytest.raises(ClusterError, match=r"data/gone: cannot be read: a link that leads nowhere"):
+        copy_folder(str(tmp_path / "data"), tmp_path / "copy")
+
+
 def test_store_without_moxing_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "moxing", None)
     with pytest.raises(ClusterError, match="this machine has no moxing"):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -40,6 +43,44 @@ def test_directory_means_its_text_files_sorted(tmp_path: Path) -> None:
     for name, text in {"b.txt": "乙", "a.txt": "甲", "sub/c.TXT": "丙", ".cache/d.txt": "丁", "e.md": "戊"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert list(read_documents([tmp_path])) == ["甲", "乙", "丙"]
+
+
+def test_linked_folders_are_read_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "far").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("甲", encoding="utf-8")
+    (tmp_path / "far" / "b.txt").write_text("乙", encoding="utf-8")
+    (tmp_path / "text" / "far").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "text")
+    assert list(read_documents([tmp_path / "text"])) == ["甲", "乙"]
+    (tmp_path / "text" / "gone").symlink_to("nowhere")
+    with pytest.raises(DataError, match="text/gone: cannot be read"):
+        read_documents([tmp_path / "text"])
+
+
+READING = """
+import os, sys
+from pathlib import Path
+from pangu_alpha.data import read_documents
+from pangu_alpha.errors import DataError
+os.setuid(65534)
+try:
+    print(list(read_documents([Path(sys.argv[1])])))
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a user who can become another one")
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "a.txt").write_text("甲", encoding="utf-8")
+        (folder / "secret").mkdir(mode=0o700)
+        (folder / "secret" / "b.txt").write_text("乙", encoding="utf-8")
+        done = subprocess.run([sys.executable, "-c", READING, name], check=True, capture_output=True, encoding="utf-8")
+    assert f"{folder}/secret: cannot be read: Permission denied" in done.stdout
 
 
 def test_several_zstd_frames_and_long_lines(tmp_path: Path, chinese_documents: list[str]) -> None:

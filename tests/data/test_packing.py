@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pangu_alpha.data import TokenFile, open_token_file, pack
 from pangu_alpha.data.packing import TokenWriter
-from pangu_alpha.errors import DataError
+from pangu_alpha.errors import DataError, LockError
 
 
 class WideIds:
@@ -145,6 +145,28 @@ def test_killed_packing_leaves_nothing_readable(tmp_path: Path) -> None:
     assert not (tmp_path / "t.bin").exists()
     with pytest.raises(DataError, match="no complete token file"):
         open_token_file(tmp_path / "t")
+
+
+def test_what_a_killed_packing_left_is_removed_by_the_next(tmp_path: Path, byte_tokenizer: Any) -> None:
+    (tmp_path / "t.bin").touch()  # of another name: `t.bin.bin` is not ours
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "t")], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert len(list(tmp_path.iterdir())) == 4
+    pack(["学"], byte_tokenizer, tmp_path / "t")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.bin", "t.idx", "t.json"]
+
+
+def test_two_packings_of_one_prefix_do_not_meet(tmp_path: Path, byte_tokenizer: Any) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "t")], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        with pytest.raises(LockError, match=rf"token file {tmp_path}/t is in use by process {process.pid} on"):
+            pack(["学"], byte_tokenizer, tmp_path / "t")
+        pack(["学"], byte_tokenizer, tmp_path / "u")
+        assert process.poll() is None
+        process.kill()
 
 
 def test_unwritable_place(tmp_path: Path, byte_tokenizer: Any) -> None:

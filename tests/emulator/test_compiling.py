@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pangu_alpha.emulator.coverage import Cover
 from pangu_alpha.emulator.report import RankReport, check_held, report_ranks
 from pangu_alpha.emulator.standin import simulated_environment
 from pangu_alpha.errors import CompileError, ConfigError
+from pangu_alpha.files import seal
 from pangu_alpha.topology.mesh import Mesh
 
 TINY = {
@@ -178,6 +180,7 @@ class Worker:
         self.workshop.running -= 1
         if self.rank == self.workshop.fails:
             raise CompileError(f"rank {self.rank} refused")
+        shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         measured = {
             "build_seconds": 1,
@@ -187,7 +190,8 @@ class Worker:
             "device_memory": None,
         }
         (self.folder / "measured.json").write_text(json.dumps(measured))
-        (self.folder / "code.txt").write_text(code)
+        (self.folder / "program.mindir").write_bytes(b"program")
+        seal(self.folder, code)
 
     def stop(self) -> None:
         self.workshop.stopped.append(self.rank)
@@ -217,7 +221,7 @@ def test_only_what_is_missing_is_compiled(workshop: Workshop, monkeypatch: pytes
     assert started_by(tiny(), [0, 3]) == [0, 3]
     assert started_by(tiny("output=runs/b", "train.steps=99"), [0, 2, 3]) == [2]
     assert started_by(tiny("model.dropout=0.1"), [0]) == [0]
-    (compiling._folder(tiny(), 3, 0) / "code.txt").write_text("older code")
+    seal(compiling._folder(tiny(), 3, 0), "older code")
     monkeypatch.setattr(Worker, "keep", lambda self, code: None)  # what was kept stays readable
     assert started_by(tiny(), [0, 3]) == [3]
 
@@ -230,6 +234,15 @@ def test_the_compilers_cannot_read_what_a_kept_program_does_not_depend_on(worksh
     assert set(given["train"]) == {"batch_size", "num_micro_batches"}
     with pytest.raises(AttributeError):
         _ = workshop.config.train.seed
+
+
+@pytest.mark.parametrize("name", ["measured.json", "program.mindir", "checksums.json"])
+def test_what_a_power_cut_left_of_a_program_is_made_again(workshop: Workshop, name: str) -> None:
+    compile_ranks(tiny(), [0, 1])
+    os.truncate(compiling._folder(tiny(), 1, 0) / name, 3)
+    workshop.started.clear()
+    assert [one.measured.host_memory for one in compile_ranks(tiny(), [0, 1])] == [3, 3]
+    assert workshop.started == [1]
 
 
 def test_one_refusal_ends_the_others(workshop: Workshop) -> None:

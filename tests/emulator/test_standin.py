@@ -63,6 +63,21 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     assert list((tmp_path / "cache" / "pangu_alpha" / "standin").iterdir()) == []
 
 
+def test_a_damaged_standin_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standin, "_build_all", lambda home: (home / "library.so").write_bytes(b"library"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = build_standin() / "library.so"
+    os.truncate(library, 0)
+    assert build_standin() == library.parent and library.read_bytes() == b"library"
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(CompileError, match=rf"cannot be written to {tmp_path}/file/.*Set XDG_CACHE_HOME"):
+        build_standin()
+
+
 def test_builders_at_the_same_time_agree_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     all_building = threading.Barrier(4)
 

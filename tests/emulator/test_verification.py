@@ -35,6 +35,17 @@ def test_good_verdicts_are_not_made_again_and_bad_ones_are(tmp_path: Path, monke
     assert len(executed) == 7
 
 
+@pytest.mark.parametrize("content", [b"", b"\0\0", b'{"dp2": ', b"[]", b'{"dp2": {"code": {"case": 1}}}'])
+def test_damaged_verdicts_are_made_again(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / verification.RESULTS).write_bytes(content)
+    monkeypatch.setattr(verification, "verify", lambda case, _: verdict_of(case, 1e-15))
+    monkeypatch.setattr(verification, "compile_programs", lambda case, num_jobs: None)
+    (verdict,) = verification.verify_all(quick_cases()[:1], tmp_path, None)
+    assert verdict.is_good and f"{verification.RESULTS} is damaged" in capsys.readouterr().err
+
+
 def test_a_difference_that_is_not_a_number_is_wrong() -> None:
     assert not Difference("float64 loss", float("nan"), 1e-12).is_good
     assert not verdict_of(quick_cases()[0], 1e-11).is_good

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,7 +58,7 @@ def test_signal_saves_and_run_goes_on(
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode in codes, stderr
-    assert "Traceback" not in stderr
+    assert "Traceback" not in stderr and ("Ctrl-C" in stderr or number == signal.SIGTERM)
     step = tiny_project.losses(run)[-1][0]
     assert step < 300, "stopped too late to show anything"
     assert [path.name for path in list_checkpoints(tiny_project.folder / run / "checkpoints")] == [f"step_{step:08d}"]
@@ -65,6 +66,33 @@ def test_signal_saves_and_run_goes_on(
     assert resumed.returncode == 0, resumed.stderr
     assert f"going on after step {step}" in resumed.stderr
     assert tiny_project.losses(run) == tiny_project.losses(reference_run)[: step + 20]
+
+
+def test_a_finished_run_says_so_and_writes_nothing(tiny_project: TinyProject, reference_run: str) -> None:
+    folder = tiny_project.folder / reference_run
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = tiny_project.pangu("train", "recipe.yaml", f"output={reference_run}")
+    assert done.returncode == 0 and "this run is finished" in done.stderr and "raise train.steps" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_two_runs_on_one_output_do_not_meet(tiny_project: TinyProject, reference_run: str) -> None:
+    first = tiny_project.start("train", "recipe.yaml", "output=shared")
+    _wait_for_step(tiny_project, first, "shared", 1)
+    second = tiny_project.pangu("train", "recipe.yaml", "output=shared")
+    assert second.returncode == 2
+    assert f"the run shared is in use by process {first.pid} on " in second.stderr
+    _, stderr = first.communicate(timeout=100)
+    assert first.returncode == 0, stderr
+    assert tiny_project.losses("shared") == tiny_project.losses(reference_run)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tiny_project: TinyProject) -> None:
+    (tiny_project.folder / "file").touch()
+    project = replace(tiny_project, more_environment={"XDG_CACHE_HOME": str(tiny_project.folder / "file")})
+    done = project.pangu("train", "recipe.yaml", "output=no_cache", "train.steps=2", "schedule.warmup_steps=1")
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert f"{tiny_project.folder}/file/pangu_alpha cannot be used for fused kernels" in done.stderr
 
 
 def test_damaged_checkpoint_is_skipped(tiny_project: TinyProject, reference_run: str) -> None:

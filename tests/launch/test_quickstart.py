@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
@@ -101,6 +104,58 @@ def test_help_installs_nothing(tmp_path: Path) -> None:
     )
     assert "Usage: bash launch/quickstart.sh" in done.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_environment_of_a_running_job_is_kept(tmp_path: Path) -> None:
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for path, number in ((tmp_path / ".venv" / "bin" / "python", "3.11.7"), (tmp_path / "python3.12", "3.12.1")):
+        # Enough of a Python to be asked for its version.
+        path.write_text(
+            f"#!/bin/sh\n[ $1 = -V ] && echo Python {number}\n[ $1 = -c ] && echo '{number} (main)'\ntrue\n"
+        )
+        path.chmod(0o755)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "requirements.txt").touch()
+
+    def install(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", f"source {LAUNCH / 'install.sh'}; install requirements.txt"],
+            check=False,
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", **environment},
+        )
+
+    refused = install(PYTHON=str(tmp_path / "python3.12"))
+    assert refused.returncode == 2
+    assert f"{tmp_path}/.venv has Python 3.11.7" in refused.stderr and "It is kept" in refused.stderr
+    # Without PYTHON the one that is there is used, although there is a newer Python.
+    kept = install()
+    assert "making .venv" not in kept.stderr and "packages of requirements.txt into .venv" in kept.stderr
+    assert (tmp_path / ".venv" / "bin" / "python").exists()
+
+
+def test_damaged_memory_means_every_stage_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("quickstart", LAUNCH / "quickstart.py")
+    assert spec is not None and spec.loader is not None
+    quickstart = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(quickstart)
+    product = tmp_path / "product"
+    work = iter("123")
+
+    def run(number: int) -> None:
+        stages = quickstart.Stages(tmp_path, 1)
+        stages.run("a", "b", 1, product, lambda _: product.write_text(next(work)))
+        assert product.read_text() == str(number)
+
+    run(1)
+    run(1)
+    (tmp_path / "stages.json").write_bytes(b"")
+    run(2)
+    assert "stages.json is damaged" in capsys.readouterr().err
+    product.write_bytes(b"")  # left by a power cut
+    run(3)
 
 
 def test_unfit_python_is_refused(tmp_path: Path) -> None:

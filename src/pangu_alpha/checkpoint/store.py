@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pangu_alpha.errors import CheckpointError
-from pangu_alpha.files import ASIDE, aside_of, remove, written_aside
+from pangu_alpha.files import ASIDE, aside_of, file_sha256, flush, remove, written_aside
 
 FORMAT_VERSION = 2
 _VERSION_WITHOUT_CHECKSUM = 1
@@ -116,7 +115,7 @@ def save_checkpoint(root: Path, step: int, groups: Mapping[str, Tensors], state:
         with written_aside(final) as aside:
             aside.mkdir()
             _write(aside, step, groups, state)
-        _flush(root)
+        flush(root)
     except (OSError, SafetensorError) as error:  # a full disk is the second: safetensors writes the file
         raise CheckpointError(f"{final} could not be written: {error}. Earlier checkpoints are untouched") from error
     return final
@@ -149,7 +148,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         file = path / f"{group}.safetensors"
         if not file.is_file():
             raise CheckpointError(f"{path} is incomplete: {file.name} is missing. Use another checkpoint")
-        if _sha256(file) != checksum:
+        if file_sha256(file) != checksum:
             raise CheckpointError(f"{file} is damaged: its checksum is not that of index.json. Use another checkpoint")
     return Checkpoint(path, step, state, shapes)
 
@@ -242,9 +241,9 @@ def _write(folder: Path, step: int, groups: Mapping[str, Tensors], state: Mappin
     for group, tensors in groups.items():
         file = folder / f"{group}.safetensors"
         save_file(dict(tensors), file)
-        _flush(file)
+        flush(file)
         files[group] = {
-            "sha256": _sha256(file),
+            "sha256": file_sha256(file),
             "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
         }
     index = {"version": FORMAT_VERSION, "step": step, "state": dict(state), "files": files}
@@ -253,22 +252,5 @@ def _write(folder: Path, step: int, groups: Mapping[str, Tensors], state: Mappin
     index_path = folder / "index.json"
     text = json.dumps({**index, "checksum": _index_checksum(index)}, indent=1, ensure_ascii=False)
     index_path.write_text(text, encoding="utf-8")
-    _flush(index_path)
-    _flush(folder)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Make sure that `path` is on the disk, not only in the system's memory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(index_path)
+    flush(folder)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
 
 
-WAIT_FOR_WRITER = 5.0
-"""Seconds that a run waits for an earlier one in its directory: one that was just asked to stop may be saving."""
+WAIT_FOR_WRITER = 30.0
+"""Seconds that a run waits for an earlier one in its directory: the ranks of a launcher that was killed need some 25 to
+notice it, and one that was asked to stop may be saving."""
 
 
 class Report(Protocol):
@@ -62,18 +63,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
     from pangu_alpha.cluster.heartbeat import HeartbeatWriter
     from pangu_alpha.config import load_config
-    from pangu_alpha.training.resuming import finished_checkpoint
+    from pangu_alpha.training.resuming import say_if_finished
     from pangu_alpha.training.runnable import processes_of, require_runnable
 
     config = load_config(arguments.recipe, [*_mesh_overrides(arguments.mesh), *arguments.overrides])
     # The emulator's processes are not those of a launcher: `Processes` counts them.
     require_runnable(config, arguments.backend, None if arguments.backend == "emulator" else processes_of(os.environ))
-    finished = finished_checkpoint(config)
-    if finished is not None:
-        say(
-            f"this run is finished: step {finished.step} of {config.train.steps} is in {finished.path}. To train "
-            "further, raise train.steps; to train anew, set output to a new directory"
-        )
+    if say_if_finished(config):
         return
     processes = None
     ranks = _own_ranks()
@@ -97,11 +93,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _only_writer(config: RunConfig) -> AbstractContextManager[None]:
     """Holds the run's directory, so that two runs never write to it at once."""
-    from pangu_alpha.locks import locked
+    from pangu_alpha.locks import only_one
     from pangu_alpha.run_folder import LOCK
 
     config.output.mkdir(parents=True, exist_ok=True)
-    return locked(config.output / LOCK, f"the run {config.output}", wait=WAIT_FOR_WRITER)
+    return only_one(config.output / LOCK, f"the run {config.output}", "set another output", WAIT_FOR_WRITER)
 
 
 def _own_ranks() -> Sequence[int]:

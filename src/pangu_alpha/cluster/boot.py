@@ -109,7 +109,7 @@ class Boot:
                 say(f"{self.data_url}: {si(num_bytes)}B in {time.monotonic() - begin:.1f} s")
             if self.train_url is not None:
                 fetch_results(self.train_url, self.config.output, self.place.node_ranks)
-            done.write_text(wanted, encoding="utf-8")
+            write_text(done, wanted)
 
     def _lock(self, file: IO[str], why: str) -> None:
         deadline = time.monotonic() + self.time_limit

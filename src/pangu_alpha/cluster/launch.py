@@ -33,6 +33,8 @@ from pangu_alpha.cluster.supervise import supervise
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
 from pangu_alpha.errors import ClusterError, PanguError, TrainingError
+from pangu_alpha.locks import only_one
+from pangu_alpha.training.resuming import say_if_finished
 from pangu_alpha.training.runnable import require_runnable
 
 PORT = 8118
@@ -167,12 +169,27 @@ def launch(plan: Plan, num_restarts: int) -> int:
 
     Raises:
         ClusterError: a process or ssh cannot be started, or restarts are asked of one server among several.
+        LockError: another launcher runs a job in the same output.
     """
     if num_restarts and not plan.is_whole:
         raise ClusterError(
             f"--restarts {num_restarts}: this launcher starts one of {len(plan.servers)} servers and cannot start the "
             "others again. Let it start all of them: --hosts FILE"
         )
+    if say_if_finished(plan.config):
+        return 0
+    output = plan.config.output
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterError(f"{output} cannot be written: {error}. Set output to a directory that can") from error
+    # Servers that are started by hand have a launcher each.
+    lock = output / (".launcher.lock" if plan.is_whole else f".launcher_{plan.servers.index(plan.here)}.lock")
+    with only_one(lock, f"the run {output}", "set another output"):
+        return _launch(plan, num_restarts)
+
+
+def _launch(plan: Plan, num_restarts: int) -> int:
     requests: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: requests.append(number))

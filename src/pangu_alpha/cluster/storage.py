@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -27,14 +28,7 @@ def list_files(url: str) -> dict[str, int]:
         ClusterError: `url` cannot be reached.
     """
     if not url.startswith(_STORES):
-        found = {}
-        try:
-            for path in files_below(Path(url)) if Path(url).is_dir() else ():
-                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                    found[path.relative_to(url).as_posix()] = path.stat().st_size
-        except OSError as error:
-            raise ClusterError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        return found
+        return {path.relative_to(url).as_posix(): status.st_size for path, status in _local_files(Path(url))}
     with _reaching(url):
         files = _moxing()
         if not files.exists(url):
@@ -110,16 +104,24 @@ class Mirror:
 
     def _stamps(self) -> dict[str, tuple[int, int]]:
         stamps = {}
-        for path in self._local.rglob("*"):
+        for path, status in _local_files(self._local):
             name = path.relative_to(self._local)
             if any(part.startswith(".") for part in name.parts) or path.suffix in _UNFINISHED:
                 continue
             if self._folders is not None and name.parts[0] not in self._folders:
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                if path.is_file():
-                    stamps[name.as_posix()] = (path.stat().st_size, path.stat().st_mtime_ns)
+            stamps[name.as_posix()] = (status.st_size, status.st_mtime_ns)
         return stamps
+
+
+def _local_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every file below `folder`, if there is one, links followed."""
+    try:
+        for path in files_below(folder) if folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                yield path, path.stat()
+    except OSError as error:
+        raise ClusterError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def join(url: str, name: str) -> str:

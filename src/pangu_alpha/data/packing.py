@@ -26,7 +26,7 @@ from pangu_alpha.data.token_file import (
 )
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import aside_of, remove_leftovers
-from pangu_alpha.locks import locked
+from pangu_alpha.locks import only_one
 
 _BATCH_DOCUMENTS = 512
 _BATCH_CHARACTERS = 1 << 20
@@ -88,7 +88,7 @@ class TokenWriter:
         try:
             prefix.parent.mkdir(parents=True, exist_ok=True)
             lock = prefix.with_name(f".{prefix.name}.lock")
-            self._open.enter_context(locked(lock, f"the token file {prefix}"))
+            self._open.enter_context(only_one(lock, f"the token file {prefix}", "choose another --output"))
             self._parts = {ending: aside_of(with_ending(prefix, ending)) for ending in (".bin", ".idx", ".json")}
             for ending, part in self._parts.items():
                 remove_leftovers(with_ending(prefix, ending))

@@ -18,6 +18,7 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.compile_server import Job
 from pangu_alpha.emulator.standin import Level, simulated_environment
 from pangu_alpha.errors import CompileError
+from pangu_alpha.files import seal
 
 _ALLOCATOR = "glibc.malloc.tcache_count=60000:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
 """The compiler makes and drops millions of small objects: kept instead of merged they cost a quarter less time. Neither
@@ -71,10 +72,16 @@ class Compilers:
         """Begin to compile `rank`, whose program will be kept in `folder`.
 
         Raises:
-            CompileError: MindSpore cannot be loaded.
+            CompileError: MindSpore cannot be loaded, or the folder cannot be written.
         """
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".compiling_", dir=folder.parent))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(prefix=".compiling_", dir=folder.parent))
+        except OSError as error:
+            raise CompileError(
+                f"programs are kept in {folder.parent}, which cannot be written: {error}. Set XDG_CACHE_HOME to "
+                "another folder"
+            ) from error
         # MindSpore leaves dumps and folders of its own in its working directory.
         work = aside / "work"
         work.mkdir()
@@ -150,7 +157,7 @@ class Compilation:
         for name in ("program.mindir", "layout.json", "measured.json"):
             (self._aside / "work" / name).rename(self._aside / name)
         shutil.rmtree(self._aside / "work")
-        (self._aside / "code.txt").write_text(code, encoding="utf-8")
+        seal(self._aside, code)
         shutil.rmtree(self._folder, ignore_errors=True)
         try:
             self._aside.rename(self._folder)

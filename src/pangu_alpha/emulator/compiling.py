@@ -1,7 +1,7 @@
 """The programs of any ranks of a recipe, compiled on this machine and kept.
 
 A program is kept under ~/.cache/pangu_alpha/programs until the recipe's program of that rank is compiled again from
-other code.
+other code, or because a file of it is missing or damaged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from pangu_alpha.emulator.compilers import Compilation, Compilers
 from pangu_alpha.emulator.standin import Level
 from pangu_alpha.emulator.versions import program_version
 from pangu_alpha.errors import ConfigError
+from pangu_alpha.files import cache_folder, is_sealed
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.schedule import pipeline_order
 
@@ -103,19 +104,21 @@ def compile_ranks(
     pipeline_order(config.parallel, config.train.num_micro_batches)
     folders = {rank: _folder(config, rank, level) for rank in ranks}
     code = program_version()
-    missing = [rank for rank, folder in folders.items() if _kept_code(folder) != code]
+    missing = [rank for rank, folder in folders.items() if not is_sealed(folder, code)]
     if missing:
         recipe = _settings_of_program(config, _WITHOUT_EFFECT)
         with Compilers(recipe, level) as compilers, progress("compiling", len(missing), "programs") as advance:
             waiting = {rank: folders[rank] for rank in missing}
-            with closing(_compile(compilers, waiting, num_jobs or _num_jobs())) as compilations:
+            with closing(_compile(compilers, waiting, num_jobs or _num_jobs(), lambda: advance(0))) as compilations:
                 for compilation in compilations:
                     compilation.keep(code)
                     advance(1)
     return [CompiledRank(rank, folder, _measured(folder)) for rank, folder in folders.items()]
 
 
-def _compile(compilers: Compilers, folders: Mapping[int, Path], num_jobs: int) -> Generator[Compilation]:
+def _compile(
+    compilers: Compilers, folders: Mapping[int, Path], num_jobs: int, show_life: Callable[[], None]
+) -> Generator[Compilation]:
     """Compile the ranks of `folders`, `num_jobs` at a time; each is yielded when it has ended."""
     waiting = deque(folders.items())
     running: list[Compilation] = []
@@ -123,6 +126,7 @@ def _compile(compilers: Compilers, folders: Mapping[int, Path], num_jobs: int) -
         while waiting or running:
             while waiting and len(running) < num_jobs:
                 running.append(compilers.start(*waiting.popleft()))
+            show_life()
             time.sleep(0.05)
             for compilation in [compilation for compilation in running if compilation.ended()]:
                 running.remove(compilation)
@@ -135,8 +139,7 @@ def _compile(compilers: Compilers, folders: Mapping[int, Path], num_jobs: int) -
 def _folder(config: RunConfig, rank: int, level: Level) -> Path:
     settings = config.model_dump_json(exclude=_WITHOUT_EFFECT)
     recipe = hashlib.sha256(settings.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha" / "programs"
-    return cache / recipe / f"rank_{rank}_level_{level}"
+    return cache_folder() / "programs" / recipe / f"rank_{rank}_level_{level}"
 
 
 def _settings_of_program(settings: Any, without_effect: Any) -> Any:
@@ -149,13 +152,6 @@ def _settings_of_program(settings: Any, without_effect: Any) -> Any:
         else:
             kept.__dict__[name] = _settings_of_program(kept.__dict__[name], inner)
     return kept
-
-
-def _kept_code(folder: Path) -> str | None:
-    try:
-        return (folder / "code.txt").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
 
 
 def _measured(folder: Path) -> Measured:

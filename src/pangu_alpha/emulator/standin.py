@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from pangu_alpha.errors import CompileError
-from pangu_alpha.files import cache_folder
+from pangu_alpha.files import cache_folder, is_sealed, seal
 
 Level = Literal[0, 1]
 """Of MindSpore's simulation. 0: compile. 1: also plan the operators, and with them the device memory."""
@@ -103,7 +103,8 @@ def real_cann(environment: Mapping[str, str]) -> Path | None:
 def build_standin() -> Path:
     """The folder of the stand-in for the installed MindSpore, built if it is not there yet.
 
-    Several processes may call it at once: each builds aside, and the first to be done is used by all.
+    Several processes may call it at once: each builds aside, and the first to be done is used by all. One of which a
+    file is missing or damaged is built again.
 
     Raises:
         CompileError: g++ or nm is missing or fails; the message names the package to install.
@@ -111,7 +112,7 @@ def build_standin() -> Path:
     source = hashlib.sha256(Path(__file__).read_bytes() + _CLASSES.read_bytes()).hexdigest()[:12]
     cache = cache_folder() / "standin"
     home = cache / f"mindspore-{version('mindspore')}-{source}"
-    if home.is_dir():
+    if is_sealed(home, source):
         return home
     for tool, package in (("g++", "g++ (Debian, Ubuntu) or gcc-c++ (openEuler, CentOS)"), ("nm", "binutils")):
         if shutil.which(tool) is None:
@@ -124,14 +125,18 @@ def build_standin() -> Path:
         aside = Path(tempfile.mkdtemp(prefix=".building_", dir=cache))
         try:
             _build_all(aside)
+            seal(aside, source)
             aside.chmod(0o755)
-            if not home.is_dir():
+            if not is_sealed(home, source):
+                shutil.rmtree(home, ignore_errors=True)
                 aside.rename(home)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        if not home.is_dir():  # else another process was first
-            raise CompileError(f"the stand-in for CANN cannot be written to {cache}: {error}") from error
+        if not is_sealed(home, source):  # else another process was first
+            raise CompileError(
+                f"the stand-in for CANN cannot be written to {cache}: {error}. Set XDG_CACHE_HOME to another folder"
+            ) from error
     return home
 
 

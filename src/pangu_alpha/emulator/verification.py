@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
 
+from pangu_alpha.console import say
 from pangu_alpha.emulator.cases import Case
 from pangu_alpha.emulator.parity import Difference, Verdict, compile_programs, verify
 from pangu_alpha.emulator.versions import verdict_version
 from pangu_alpha.errors import CompileError
+from pangu_alpha.files import write_text
 
 RESULTS = "verdicts.json"
 
@@ -68,18 +70,20 @@ def _read(folder: Path) -> dict[str, dict[str, Verdict]]:
     path = folder / RESULTS
     if not path.exists():
         return {}
-    kept: dict[str, dict[str, Verdict]] = {}
-    for name, versions in json.loads(path.read_text(encoding="utf-8")).items():
-        kept[name] = {
-            code: Verdict(item["case"], [Difference(**part) for part in item["differences"]], item["failure"])
-            for code, item in versions.items()
+    try:
+        return {
+            name: {
+                code: Verdict(item["case"], [Difference(**part) for part in item["differences"]], item["failure"])
+                for code, item in versions.items()
+            }
+            for name, versions in json.loads(path.read_text(encoding="utf-8")).items()
         }
-    return kept
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        say(f"{path} is damaged ({error!r}): every layout is executed again")
+        return {}
 
 
 def _write(folder: Path, kept: dict[str, dict[str, Verdict]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     document = {name: {code: asdict(verdict) for code, verdict in versions.items()} for name, versions in kept.items()}
-    aside = folder / f".{RESULTS}.part"
-    aside.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
-    aside.replace(folder / RESULTS)
+    write_text(folder / RESULTS, json.dumps(document, ensure_ascii=False, indent=1))

@@ -22,8 +22,8 @@ _HELP = {
 _INEXACT = ("Exp", "Log", "Pow", "Rsqrt", "Sqrt", "Tanh")
 """Operators left out of fusion: the fused forms are off in the fifth digit."""
 _NOT_IN_FLOAT16 = ("Cast", "Select")
-"""Operators left out of fusion in float16: the fusing compiler ends with a traceback at casts to and from it, and at the
-choice between an update and none."""
+"""Operators left out of fusion in float16: the fusing compiler ends with a traceback at casts to and from it, and at
+the choice between an update and none."""
 _PLUGIN = {"ascend": "libmindspore_ascend.so.2", "gpu": "libmindspore_gpu.so.11.6"}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pangu_alpha.checkpoint import Checkpoint, list_checkpoints, newest_good_checkpoint, step_name
+from pangu_alpha.checkpoint import list_checkpoints, newest_good_checkpoint, step_name
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError
@@ -94,20 +94,24 @@ def compare_settings(saved: Mapping[str, Any], config: RunConfig, path: object) 
     return [f"{name}: {before[name]} → {wanted[name]}" for name in differing if effect_of(name) == "course"]
 
 
-def finished_checkpoint(config: RunConfig) -> Checkpoint | None:
-    """The last checkpoint of a run that has all its steps already; None when there is something left to train.
+def say_if_finished(config: RunConfig) -> bool:
+    """Whether the run has all its steps already; says so, and what to do to train more.
 
     Raises:
         CheckpointError: it is of another network than `config` says.
     """
     root = checkpoints_of(config.output)
     if not any(path.name >= step_name(config.train.steps) for path in list_checkpoints(root)):
-        return None
+        return False
     checkpoint = newest_good_checkpoint(root, say)
     if checkpoint is None or checkpoint.step < config.train.steps:
-        return None
+        return False
     compare_settings(checkpoint.state["config"], config, checkpoint.path)
-    return checkpoint
+    say(
+        f"this run is finished: step {checkpoint.step} of {config.train.steps} is in {checkpoint.path}. To train "
+        "further, raise train.steps; to train anew, set output to a new directory"
+    )
+    return True
 
 
 def effect_of(name: str) -> Effect:

@@ -15,9 +15,9 @@ from pangu_alpha.cluster.boot import Boot
 from pangu_alpha.cluster.check import find_problems
 from pangu_alpha.cluster.launch import TRAIN
 from pangu_alpha.cluster.modelarts import find_place
+from pangu_alpha.command_line import run_program
 from pangu_alpha.config import load_config
-from pangu_alpha.console import say
-from pangu_alpha.errors import ClusterError, ConfigError, PanguError
+from pangu_alpha.errors import ClusterError, ConfigError
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.runnable import require_runnable
 
@@ -80,11 +80,7 @@ def make_boot(words: list[str] | None = None) -> Boot:
 
 def main() -> int:
     """Run one card and return its exit code; 2 for a wrong input."""
-    try:
-        return make_boot().run()
-    except PanguError as error:
-        say(f"modelarts_boot: {error}")
-        return error.exit_code
+    return run_program("modelarts_boot", lambda: make_boot().run())
 
 
 if __name__ == "__main__":

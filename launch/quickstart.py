@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from pangu_alpha.command_line import Parser, run_program
 from pangu_alpha.config import load_config, tokens_per_step
 from pangu_alpha.console import duration
 from pangu_alpha.data.documents import find_files, read_documents
@@ -30,6 +31,7 @@ from pangu_alpha.data.example import PACKAGE
 from pangu_alpha.errors import PanguError, TokenizerError
 from pangu_alpha.files import write_text
 from pangu_alpha.locks import only_one
+from pangu_alpha.reading import parse_json, read_json
 from pangu_alpha.tokenizer import train_tokenizer as learn_pieces
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -110,20 +112,20 @@ def _remembered(path: Path) -> dict[str, str]:
 
 def main() -> int:
     """Run all stages and return the exit code: 0, that of the command that failed, or 128 + signal when stopped."""
-    arguments = _parse()
     signal.signal(signal.SIGTERM, _stop)
+    return run_program("quickstart", _run_stages)
+
+
+def _run_stages() -> int:
+    arguments = _parse()
     try:
         quickstart = Quickstart(arguments.output, arguments.text, arguments.overrides)
         lock = arguments.output / ".quickstart.lock"
         with only_one(lock, f"the folder {arguments.output}", "choose another --output"):
             quickstart.run()
-        print(summarise(arguments.output))
-    except PanguError as error:
-        print(f"quickstart: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"quickstart: Ctrl-C: {STOPPED}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        raise StageError(f"Ctrl-C: {STOPPED}", 130) from error
+    print(summarise(arguments.output))
     return 0
 
 
@@ -248,7 +250,7 @@ def settings_for(output: Path, overrides: Sequence[str], is_own_text: bool) -> l
         *(_setting(f"data.{part}", [{"path": str(output / "tokens" / part)}]) for part in ("train", "validation")),
     ]
     settings = [setting for setting in places if load_config(RECIPE, [setting]) != recipe]
-    info = json.loads((output / "tokens" / "train.json").read_text())
+    info = read_json(output / "tokens" / "train.json")
     if info["vocab_size"] != recipe.model.vocab_size:
         settings.append(_setting("model.vocab_size", info["vocab_size"]))
     steps = wanted.train.steps
@@ -279,8 +281,8 @@ def generate(run: Path, target: Path) -> None:
 
 def summarise(output: Path) -> str:
     """What came out, read from the products in `output`."""
-    score: dict[str, Any] = json.loads((output / "perplexity.json").read_text())
-    counts: dict[str, Any] = json.loads((output / "ngrams.json").read_text())
+    score: dict[str, Any] = read_json(output / "perplexity.json")
+    counts: dict[str, Any] = read_json(output / "ngrams.json")
     written = (output / "continuations.jsonl").read_bytes().splitlines()
     lines = [
         "",
@@ -290,7 +292,7 @@ def summarise(output: Path) -> str:
         f"  PanGu-α after {score['step']:,} steps".ljust(41) + f"{score['bits_per_character']:8.3f}"
         f"   (perplexity {score['perplexity']:.1f} a token)",
         "",
-        *(_quote(json.loads(line)) for line in written),
+        *(_quote(parse_json(line.decode())) for line in written),
     ]
     run = output / "train"
     for name, path in (
@@ -311,7 +313,7 @@ def _quote(entry: dict[str, Any]) -> str:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="launch/quickstart.sh",
         usage="bash launch/quickstart.sh [section.key=value ...] [--text PATH ...] [--output DIR]",
         add_help=False,  # the shell script has it: it is asked before anything is installed

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from pangu_alpha.cluster.environment import Card
 from pangu_alpha.cluster.inventory import read_hosts
 from pangu_alpha.cluster.launch import TRAIN, Plan, Server, add_launch_arguments, main
+from pangu_alpha.command_line import Parser
 from pangu_alpha.config import load_config
 from pangu_alpha.errors import ClusterError
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="launch/train_msrun.sh",
         description="Train with several processes, on this machine or on several; parallel.dp is set to what they "
         "leave beside mp and pp. The same command again goes on from the newest checkpoint.",

@@ -17,6 +17,7 @@ from pangu_alpha.cluster.inventory import read_hosts
 from pangu_alpha.cluster.launch import TRAIN, Plan, Server, add_launch_arguments, main
 from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.rank_table import RankTable, read_rank_table
+from pangu_alpha.command_line import Parser
 from pangu_alpha.config import RunConfig, load_config
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.topology.mesh import Mesh
@@ -26,7 +27,7 @@ _NUM_SHOWN = 10
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="launch/train_rank_table.sh",
         description="Train on the devices of a rank table: on those of this server, or with --hosts on all of them. "
         "The same command again goes on from the newest checkpoint.",

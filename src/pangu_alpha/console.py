@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PLAIN_INTERVAL = 10.0
 """Seconds between plain progress lines."""
@@ -16,8 +16,19 @@ _RECENT = 60.0
 
 
 def say(text: str) -> None:
-    """Print a line for the person watching, apart from the command's own output on stdout."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line for the person watching, apart from the command's own output on stdout.
+
+    Work goes on when nobody can be told: a log on a full disk must not end a training.
+    """
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def write_data(data: bytes) -> None:
+    """Write to stdout what another program reads, at once and as it is, whatever the encoding of the terminal."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 @contextmanager

@@ -77,6 +77,16 @@ def test_a_mesh_that_the_devices_cannot_carry(rank_table_documents: Documents, r
     )
 
 
+@pytest.mark.parametrize("name", ["-oProxyCommand=x", "../../x", "a/b"])
+def test_a_server_whose_name_is_an_option_or_a_path(
+    name: str, rank_table_documents: Documents, rank_table_file: Write
+) -> None:
+    document = rank_table_documents["1.0"]
+    document["server_list"][1]["server_id"] = name
+    problems = check_file(rank_table_file(document))
+    assert f"server {name!r}: server_id {name!r} is no name of a host" in str(problems[0])
+
+
 def test_servers_that_are_not_in_the_hosts_file(rank_table_documents: Documents, rank_table_file: Write) -> None:
     path = rank_table_file(rank_table_documents["1.0"])
     assert check_file(path, hosts=["10.0.0.2", "10.0.0.1", "10.0.0.3"]) == []

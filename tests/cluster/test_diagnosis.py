@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pangu_alpha.cli.main import main
 from pangu_alpha.cluster.diagnosis import Diagnosis, Weight, describe, diagnose
 from pangu_alpha.errors import ClusterError
 
@@ -180,8 +182,31 @@ def test_an_earlier_attempt(failed_run: RecordedRun) -> None:
 
 def test_a_damaged_file_is_named(failed_run: RecordedRun) -> None:
     failed_run.write("logs/exits.json", '[{"rank": 1}]')
-    with pytest.raises(ClusterError, match=r"exits\.json is damaged"):
-        diagnose(failed_run.output)
+    diagnosis = diagnose(failed_run.output)
+    assert "exits.json" in next(iter(diagnosis.unreadable))
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_diagnosed(failed_run: RecordedRun) -> None:
+    failed_run.end({"rank": 3, "exit_code": 1, "time": failed_run.now - 1.4})
+    failed_run.write("logs/rank_3.log", _message("device_out_of_memory"))
+    failed_run.write("heartbeats/rank_1.json", "")
+    log = failed_run.output / "logs" / "rank_2.log"
+    log.unlink()
+    log.mkdir()
+    diagnosis = diagnose(failed_run.output)
+    assert _first(diagnosis) == ("rank 3", Weight.CAUSE)
+    record = failed_run.output / "heartbeats" / "rank_1.json"
+    assert diagnosis.unreadable == {str(record): "it is empty", str(log): "Is a directory"}
+
+
+def test_a_folder_of_logs_that_cannot_be_read(failed_run: RecordedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = failed_run.output / "logs"
+    shutil.rmtree(logs)
+    logs.write_text("a file")
+    assert diagnose(failed_run.output).unreadable == {str(logs): "Not a directory"}
+    assert main(["diagnose", str(failed_run.output)]) == 0
+    out = capsys.readouterr().out
+    assert f"cannot be read: {logs}: Not a directory" in out and "nothing has failed, as far as can be read" in out
 
 
 def test_no_run(tmp_path: Path) -> None:

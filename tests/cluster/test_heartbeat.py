@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 import pytest
 
 from pangu_alpha.cluster import heartbeat
-from pangu_alpha.cluster.heartbeat import HeartbeatWriter, clear_heartbeats, last_step, read_heartbeats, read_settings
+from pangu_alpha.cluster.heartbeat import (
+    HeartbeatWriter,
+    clear_heartbeats,
+    last_step,
+    read_all,
+    read_heartbeats,
+    read_settings,
+)
 from pangu_alpha.config import RunConfig, build_config
 from pangu_alpha.errors import ClusterError
 
@@ -111,8 +119,30 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     with HeartbeatWriter(_config(tmp_path), 0):
         pass
     (tmp_path / "heartbeats" / "rank_0.json").write_text('{"rank": 0')
-    with pytest.raises(ClusterError, match=r"rank_0\.json"):
-        read_heartbeats(tmp_path)
+    with HeartbeatWriter(_config(tmp_path), 1):
+        pass
+    found = read_all(tmp_path)
+    assert list(found.by_rank) == [1] and found.unreadable_ranks == {0}
+    assert list(found.unreadable) == [str(tmp_path / "heartbeats" / "rank_0.json")]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rank": "x"}', '{"rank": 1, "rank": 2}', "\0" * 100, "[" * 100_000])
+def test_what_is_no_record_hides_no_other(tmp_path: Path, text: str) -> None:
+    for rank in (0, 1):
+        with HeartbeatWriter(_config(tmp_path), rank):
+            pass
+    (tmp_path / "heartbeats" / "rank_0.json").write_text(text)
+    assert list(read_all(tmp_path).by_rank) == [1] and read_all(tmp_path).unreadable_ranks == {0}
+
+
+def test_a_value_of_the_wrong_kind_is_no_record(tmp_path: Path) -> None:
+    with HeartbeatWriter(_config(tmp_path), 0):
+        pass
+    path = tmp_path / "heartbeats" / "rank_0.json"
+    values = json.loads(path.read_text())
+    for name, value in (("rank", "0"), ("num_ranks", None), ("time", "now"), ("step", 1.5), ("host", 3), ("odd", 1)):
+        path.write_text(json.dumps({**values, name: value}))
+        assert read_all(tmp_path).by_rank == {}, name
 
 
 def test_settings_that_are_gone_are_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pangu_alpha.cluster.hosts import ssh_words, start_host
 from pangu_alpha.cluster.job import KILL, Job, Task
+from pangu_alpha.cluster.launch import Server
 from pangu_alpha.cluster.node import Order
 from pangu_alpha.errors import ClusterError, TrainingError
 
@@ -88,8 +89,22 @@ def test_missing_ssh(tmp_path: Path) -> None:
         start_host("server", _order(tmp_path, "3", "true"), "no_ssh -q", _logs(tmp_path))
 
 
+@pytest.mark.parametrize("address", ["-oProxyCommand=touch x", "../x"])
+def test_an_address_is_no_option_and_no_path(address: str, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="is not the name of a host"):
+        start_host(address, _order(tmp_path, "3", "true"), "ssh", _logs(tmp_path))
+    with pytest.raises(ClusterError, match="is not the name of a host"):
+        Server(address, ())
+
+
+@pytest.mark.parametrize("ssh", ["", "ssh 'x"])
+def test_an_ssh_that_is_no_command(ssh: str) -> None:
+    with pytest.raises(ClusterError, match="--ssh"):
+        ssh_words("npu7", ssh)
+
+
 def test_ssh_gets_its_options() -> None:
-    assert ssh_words("npu7", "ssh -p 2222")[:4] == ["ssh", "-p", "2222", "npu7"]
+    assert ssh_words("npu7", "ssh -p 2222")[:5] == ["ssh", "-p", "2222", "--", "npu7"]
 
 
 def _has(path: Path, text: str) -> Callable[[], bool]:

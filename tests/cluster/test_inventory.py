@@ -93,12 +93,23 @@ def test_yaml_inventory_with_patterns_and_lists(tmp_path: Path) -> None:
         ("racks: {r0: host}\ndevice_ip: 10.0.0.{d}", "d is unknown"),
         ("racks: {r0: {10.0.0.1: text}}", "racks"),
         ("just words", "an inventory has `racks"),
+        ("racks: {r0: 10.0.0.1}\nracks: {r0: 10.0.0.2}", "'racks' is there twice, in line 1 and in line 2"),
+        ("racks: {r0: 'n[1-99999999]'}", "over at most 100,000"),
+        ("racks: {r0: 10.0.0.1}\ndevices: 0-999999999", "over at most 100,000"),
+        ("racks: {r0: 'n[1-50000]'}\ndevices: 0-99", "50,000 servers × 100 devices are more than 800,000"),
+        ("racks: {r0: -oProxyCommand=x}", "room.yaml: '-oProxyCommand=x' is not the name of a host"),
+        ("racks: {r0: {../../x: [10.1.0.1]}}", "'../../x' is not the name of a host"),
         ("", "an inventory has `racks"),
     ],
 )
 def test_yaml_inventories_that_are_wrong(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=message):
         read_inventory(_file(tmp_path, "room.yaml", text), Devices())
+
+
+def test_a_hosts_file_with_an_option_in_the_place_of_a_name(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"hosts, line 2: '-oProxyCommand=x' is not the name of a host"):
+        read_racks(_file(tmp_path, "hosts", "10.0.0.1\n-oProxyCommand=x\n"))
 
 
 @pytest.mark.parametrize("name", ["none.yaml", "none.json", "none.txt"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pangu_alpha.cluster.patterns import expand, fill, numbers_of, ranges
+from pangu_alpha.cluster.patterns import check_host_name, expand, fill, numbers_of, ranges
 from pangu_alpha.errors import ClusterError
 
 
@@ -27,6 +27,33 @@ def test_ranges_are_read_as_they_are_written(numbers: set[int]) -> None:
 
 def test_ranges_are_short() -> None:
     assert ranges([0, 1, 2, 3, 7]) == "0-3,7"
+
+
+@pytest.mark.parametrize("pattern", ["n[1-99999999]", "n[1-1000][1-1000]", "n[5-2]", f"n[1-{'9' * 150}]", "n" * 300])
+def test_patterns_without_bounds_are_refused(pattern: str) -> None:
+    with pytest.raises(ClusterError, match=r"correct it|no cluster has more than 100,000"):
+        expand(pattern)
+
+
+@pytest.mark.parametrize("text", ["0-999999999", "7-0", "5" * 150, "0," * 200 + "0"])
+def test_devices_without_bounds_are_refused(text: str) -> None:
+    with pytest.raises(ClusterError, match="correct it"):
+        numbers_of(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["-oProxyCommand=touch x", "../../etc/x", "a/b", "", "a b", "a;b", "$(x)", "n\n", "\x1b[2J", "u@-x", "[x"]
+)
+def test_what_is_no_name_of_a_host(name: str) -> None:
+    with pytest.raises(ClusterError, match="is not the name of a host"):
+        check_host_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.0.1", "node-1", "node_000", "fe80::1%eth0", "::1", "root@npu7", "az0-rack0", "机房"]
+)
+def test_names_of_hosts(name: str) -> None:
+    check_host_name(name)
 
 
 @pytest.mark.parametrize("text", ["", "0-", "[0,8)", "a", "0;1"])
@@ -53,6 +80,7 @@ def test_expressions_are_computed() -> None:
         ("10.0.0.{__import__('os')}", "is not allowed"),
         ("10.0.0.{'a'}", "is not allowed"),
         ("10.0.0.{2 ** 9}", "is not allowed"),
+        (f"10.0.0.{{{'1+' * 5000}1}}", "a pattern at most 200"),
     ],
 )
 def test_other_expressions_are_refused(pattern: str, reason: str) -> None:

@@ -198,6 +198,35 @@ def test_2048_ranks_fit_on_a_screen(recorded_run: RecordedRun) -> None:
     assert len(text.splitlines()) == 4 and max(map(len, text.splitlines())) < 160
 
 
+def test_one_record_among_2048_that_cannot_be_read_is_named(recorded_run: RecordedRun) -> None:
+    for rank in range(2048):
+        recorded_run.say(rank, "training", 57, num_ranks=2048)
+    recorded_run.write("heartbeats/rank_700.json", '{"rank": 700, "num_ra')
+    recorded_run.write("logs/exits.json", "[{")
+    status = read_status(recorded_run.output, recorded_run.now)
+    text = describe(recorded_run.output, status)
+    assert "rank 0-699,701-2047  2047 ×  training" in text
+    assert "rank 700                1 ×  unreadable" in text
+    assert (
+        f"cannot be read: {recorded_run.output}/heartbeats/rank_700.json: Expecting" in text or "Unterminated" in text
+    )
+    assert f"cannot be read: {recorded_run.output}/logs/exits.json: damaged" in text
+    assert status.summary == "as far as can be read: all is well" and not status.is_over
+
+
+def test_settings_that_cannot_be_read_hide_nothing_else(recorded_run: RecordedRun) -> None:
+    recorded_run.say(0, "training", 57, num_ranks=1)
+    recorded_run.write("heartbeats/settings_usual.json", "")
+    text = describe(recorded_run.output, read_status(recorded_run.output, recorded_run.now))
+    assert "1 ranks on 1 host(s), ? steps" in text and "settings_usual.json cannot be read (it is empty)" in text
+
+
+def test_a_folder_that_cannot_be_read_is_not_empty(recorded_run: RecordedRun) -> None:
+    recorded_run.write("heartbeats", "a file")
+    with pytest.raises(ClusterError, match=r"heartbeats cannot be read \(Not a directory\)"):
+        read_status(recorded_run.output)
+
+
 def test_no_run(recorded_run: RecordedRun) -> None:
     with pytest.raises(ClusterError, match="has no heartbeats"):
         read_status(recorded_run.output)

@@ -83,6 +83,10 @@ class TestRecipes:
             ("- train\n- model\n", "holds list"),
             ("", "holds NoneType"),
             ("子曰：學而時習之", "holds str"),
+            ("train: {steps: 600}\ntrain: {steps: 5}", "'train' is there twice, in line 1 and in line 2"),
+            ("train: {steps: 010}", "line 1: 010 is another number"),
+            ("train: {steps: !!int abc}", "the tag !!int is not used here"),
+            ("1: 2", "Known|keys|1"),
         ],
     )
     def test_a_file_that_holds_no_settings(self, tmp_path: Path, content: str, said: str) -> None:
@@ -151,6 +155,24 @@ class TestOverrides:
     def test_invalid_yaml(self, values: dict[str, Any]) -> None:
         assert "not valid YAML" in message(values, "data.train=[{path: a}")
 
+    @pytest.mark.parametrize(
+        ("override", "said"),
+        [
+            ("train.steps=010", "010 is another number in YAML than it looks"),
+            (f"train.steps={'5' * 5000}", "has 5,000 digits"),
+            (f"train.steps={'x' * 5000}", "… (5,002 characters)"),
+            ("train.steps=!!int abc", "the tag !!int"),
+            ("data={train: [], train: []}", "'train' is there twice"),
+            ('output="a\\0b"', "the character 0"),
+        ],
+    )
+    def test_what_yaml_would_take_for_something_else(self, values: dict[str, Any], override: str, said: str) -> None:
+        text = message(values, override)
+        assert said in text and len(text) < 6000
+
+    def test_a_date_is_a_name(self, values: dict[str, Any]) -> None:
+        assert build_config(values, ["output=2024-13-45"]).output == Path("2024-13-45")
+
 
 class TestMistakes:
     @pytest.mark.parametrize(
@@ -217,6 +239,7 @@ class TestMistakes:
             (["schedule.warmup_steps=10"], "warmup_steps(10) must be below decay_steps(10)"),
             (["schedule.end_learning_rate=0.01"], "end_learning_rate(0.01) is above learning_rate(0.001)"),
             (["parallel.mp=3"], "model.num_heads(4) ÷ parallel.mp(3) is not whole"),
+            (["parallel.dp=999999999", "parallel.pp=2"], "= 1,999,999,998 devices, and no job has more than 131,072"),
             (["parallel.dp=3"], "train.batch_size(8) ÷ (parallel.dp(3) × train.num_micro_batches(1)) is not whole"),
             (["parallel.dp=2", "train.num_micro_batches=3"], "a multiple of 6"),
             (["model.compute_dtype=bfloat16"], "no bfloat16 matrix product for the CPU"),

@@ -144,9 +144,10 @@ def test_wrong_settings_start_nothing(tiny_project: TinyProject) -> None:
 
 
 def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -> None:
-    words = ("recipe.yaml", "--workers", "16", "--hosts", "hosts", "--dry-run", "parallel.dp=4")
+    words = ("recipe.yaml", "--workers", "16", "--hosts", "hosts", "--dry-run", "parallel.dp=4", "output=my run")
     code, stdout, stderr = simulated_cluster.answer("train_msrun", *words)
     assert code == 0, stderr
+    assert "> 'my run/logs/rank_0.log' 2>&1" in stdout and "-- 127.0.0.2" in stdout
     first, second = stdout.split("# server 127.0.0.2")
     assert "parallel.dp=4 parallel.dp=16" in first, "the workers decide"
     for rank in range(16):
@@ -160,11 +161,13 @@ def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -
     [
         (("--workers", "9", "--hosts", "hosts", "train.batch_size=9"), "--workers 9 ÷ 2 hosts is not whole"),
         (("--workers", "5", "parallel.mp=2"), "--workers 5 ÷ (parallel.mp(2) × parallel.pp(1)) is not a whole number"),
+        (("--workers", "2", "--hosts", "option"), "option, line 2: '-oProxyCommand=x' is not the name of a host"),
         (("--workers", "2", "--hosts", "far"), "host 127.0.0.1 is 127.0.0.1 here, where no other server can reach it"),
         (("--workers", "2", "--hosts", "unknown"), "host no-such-host.invalid is not known here"),
     ],
 )
 def test_hosts_that_cannot_work(simulated_cluster: SimulatedCluster, words: tuple[str, ...], message: str) -> None:
+    (simulated_cluster.folder / "option").write_text("127.0.0.1\n-oProxyCommand=x\n")
     (simulated_cluster.folder / "far").write_text("127.0.0.1\n10.0.0.2\n")
     (simulated_cluster.folder / "unknown").write_text("127.0.0.1\nno-such-host.invalid\n")
     code, _, stderr = simulated_cluster.answer("train_msrun", "recipe.yaml", *words, "--dry-run")

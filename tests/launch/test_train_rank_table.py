@@ -113,8 +113,8 @@ def test_gives_up_when_it_fails_again_at_once(simulated_cluster: SimulatedCluste
 def test_server_that_cannot_be_reached_is_named(simulated_cluster: SimulatedCluster) -> None:
     ssh = simulated_cluster.folder / "half_ssh"
     ssh.write_text(
-        '#!/bin/sh\n[ "$1" = 127.0.0.2 ] && { echo "ssh: connect to host 127.0.0.2 port 22: No route to host" >&2; '
-        'exit 255; }\nshift\nexec sh -c "$*"\n'
+        '#!/bin/sh\n[ "$2" = 127.0.0.2 ] && { echo "ssh: connect to host 127.0.0.2 port 22: No route to host" >&2; '
+        'exit 255; }\nshift 2\nexec sh -c "$*"\n'
     )
     ssh.chmod(0o755)
     simulated_cluster.behave("seconds=100")

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 from pangu_alpha.errors import CheckpointError
 from pangu_alpha.files import ASIDE, aside_of, file_sha256, flush, remove, written_aside
+from pangu_alpha.reading import list_folder, read_json
 
 FORMAT_VERSION = 2
 _VERSION_WITHOUT_CHECKSUM = 1
@@ -129,7 +130,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     index_path = path / "index.json"
     try:
-        index = json.loads(index_path.read_text(encoding="utf-8"))
+        index = read_json(index_path)
         checksum = index.pop("checksum", None)
         version, files, step, state = index["version"], index["files"], index["step"], index["state"]
         shapes = {
@@ -154,8 +155,15 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def list_checkpoints(root: Path) -> list[Path]:
-    """Directories of the complete checkpoints under `root`, oldest first."""
-    return sorted(path.parent for path in root.glob("step_*/index.json"))
+    """Directories of the complete checkpoints under `root`, oldest first.
+
+    Raises:
+        CheckpointError: `root` cannot be read: a run that starts anew over its checkpoints loses them.
+    """
+    try:
+        return [path for path in list_folder(root, "step_*") if (path / "index.json").exists()]
+    except OSError as error:
+        raise CheckpointError(f"{root} cannot be read: {error.strerror}. Name the output of a run") from error
 
 
 def newest_good_checkpoint(root: Path, report: Callable[[str], None]) -> Checkpoint | None:

@@ -15,7 +15,7 @@ from pangu_alpha.config import (
     num_parameters,
     tokens_per_step,
 )
-from pangu_alpha.console import si
+from pangu_alpha.console import si, write_data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     config = load_config(arguments.recipe, arguments.overrides)
     if arguments.yaml:
-        print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
+        write_data(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).encode())
     else:
         print("\n".join(f"{name:22} {value}" for name, value in describe(config)))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pangu_alpha.cluster.diagnosis import describe, diagnose
 from pangu_alpha.cluster.exits import COMMAND
 from pangu_alpha.cluster.status import describe as describe_status
-from pangu_alpha.cluster.status import read_status
+from pangu_alpha.cluster.status import describe_unreadable, read_status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu diagnose ...`."""
     output = arguments.output
     diagnosis = diagnose(output, arguments.attempt)
+    for line in describe_unreadable(diagnosis.unreadable):
+        print(line)
     if not diagnosis.failures:
-        print("nothing has failed")
+        print("nothing has failed" + (", as far as can be read" if diagnosis.unreadable else ""))
         if arguments.attempt is None and diagnosis.others:
             print(describe_status(output, read_status(output)))
         return

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pangu_alpha.console import say, si
+from pangu_alpha.console import say, si, write_data
 from pangu_alpha.errors import DataError
 
 if TYPE_CHECKING:
@@ -126,5 +125,4 @@ def _print_continuations(generator: Generator, prompts: Sequence[str], options: 
 
 def _write(text: str) -> None:
     # As bytes: the text is UTF-8 whatever the locale says. At once, because someone is watching.
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    write_data(text.encode())

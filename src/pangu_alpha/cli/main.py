@@ -1,4 +1,4 @@
-"""Entry point of `pangu`: picks the verb's module, imports only that one, and turns our errors into messages.
+"""Entry point of `pangu`: picks the verb's module and imports only that one.
 
 A verb's module has `add_arguments(parser)` and `run(arguments)`. MindSpore is imported inside `run`, by the verbs that
 need it, so that the others start at once.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from pangu_alpha import __version__
-from pangu_alpha.errors import PanguError
+from pangu_alpha.command_line import Parser, run_program
 
 _RAW = argparse.RawDescriptionHelpFormatter
 VERBS = {
@@ -36,25 +35,17 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0; 2 for a wrong input, 1 for a failed run, 130 if interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _build_parser(words).parse_args(words)
-    try:
+
+    def work() -> int:
+        arguments = _build_parser(words).parse_args(words)
         arguments.run(arguments)
-        sys.stdout.flush()
-    except PanguError as error:
-        print(f"pangu: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader (`| head`) is gone; keep the interpreter from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("pangu: interrupted", file=sys.stderr)
-        return 130
-    return 0
+
+    return run_program("pangu", work)
 
 
 def _build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pangu",
         description="PanGu-α from Chinese text to a trained network.",
         epilog="examples:\n  pangu config show 2b6\n  pangu train tiny_cpu train.steps=200\n  pangu VERB --help",

@@ -6,6 +6,7 @@ The cluster package is imported by the functions that work, so that `--help` doe
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         metavar=("RECIPE", "section.key=value"),
         help="the mesh: a YAML file or the name of a shipped recipe, and settings that replace its own",
     )
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="more such settings")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -209,7 +211,8 @@ def _show(arguments: argparse.Namespace) -> None:
     table = read_rank_table(arguments.table)
     problems = find_problems(table, mesh)
     if problems:
-        raise ClusterError(f"{arguments.table}: {problems[0]}; all problems: `pangu ranktable check {arguments.table}`")
+        command = shlex.join(["pangu", "ranktable", "check", str(arguments.table)])
+        raise ClusterError(f"{arguments.table}: {problems[0]}; all problems: `{command}`")
     if arguments.racks:
         table = replace(table, servers=with_racks(table.servers, read_racks(arguments.racks)))
     print(_summary(table))
@@ -243,11 +246,13 @@ def _write(table: RankTable, path: Path, mesh: Mesh | None) -> None:
 
 def _mesh(arguments: argparse.Namespace) -> Mesh | None:
     if arguments.config is None:
+        if arguments.overrides:
+            raise ConfigError(f"{arguments.overrides[0]!r} belongs to no recipe: name one with --config")
         return None
     from pangu_alpha.config import load_config
     from pangu_alpha.topology.mesh import Mesh
 
-    return Mesh.of(load_config(arguments.config[0], arguments.config[1:]).parallel)
+    return Mesh.of(load_config(arguments.config[0], [*arguments.config[1:], *arguments.overrides]).parallel)
 
 
 def _summary(table: RankTable) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pangu_alpha.console import duration, progress, say, si
+from pangu_alpha.console import duration, progress, say, si, write_data
 from pangu_alpha.errors import DataError, TokenizerError
 from pangu_alpha.tokenizer import Tokenizer, count_pieces, load_tokenizer, train_tokenizer
 from pangu_alpha.tokenizer.train import MAX_CHARACTERS
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
             print(*tokenizer.encode(text))
     elif arguments.action == "decode":
         # As bytes: neither the locale nor line-end translation may touch the text.
-        sys.stdout.buffer.write(tokenizer.decode(_parse_ids(arguments.ids or _read_stdin().split())).encode())
+        write_data(tokenizer.decode(_parse_ids(arguments.ids or _read_stdin().split())).encode())
     else:
         lines = describe(tokenizer) + (measure(tokenizer, arguments.input) if arguments.input else [])
         print("\n".join(f"{name:22} {value}" for name, value in lines))

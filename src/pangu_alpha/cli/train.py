@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
+from pangu_alpha.reading import number_in
 
 if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
@@ -106,10 +107,14 @@ def _own_ranks() -> Sequence[int]:
     None for MindSpore's scheduler, which `msrun` starts with the same command, and for a worker of `msrun` on several
     hosts without --node_rank, which learns its rank only when all have met.
     """
-    rank = os.environ.get("RANK_ID")
     is_scheduler = os.environ.get("MS_ROLE") == "MS_SCHED"
-    is_nameless = rank is None and os.environ.get("MS_WORKER_NUM", "1") != "1"
-    return [] if is_scheduler or is_nameless else [int(rank or 0)]
+    is_nameless = "RANK_ID" not in os.environ and os.environ.get("MS_WORKER_NUM", "1") != "1"
+    if is_scheduler or is_nameless:
+        return []
+    try:
+        return [number_in(os.environ, "RANK_ID", default=0)]
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _mesh_overrides(mesh: str) -> list[str]:

@@ -31,6 +31,7 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say, si
 from pangu_alpha.errors import ClusterError, TrainingError
 from pangu_alpha.files import write_text
+from pangu_alpha.reading import read_json, read_text
 
 _POLL = 0.5
 """Seconds between looks at a lock, and at the records of failed cards."""
@@ -101,7 +102,7 @@ class Boot:
             done = self.folder / "fetched.json"
             wanted = json.dumps([self.data_url, self.train_url])
             # In the job's own folder and written last: it is of no other job, and of no copy that was cut off.
-            if done.exists() and done.read_text(encoding="utf-8") == wanted:
+            if done.exists() and read_text(done) == wanted:
                 return
             begin = time.monotonic()
             if self.data_url is not None:
@@ -185,7 +186,7 @@ class Boot:
             if is_time:
                 self._store(self._fetch_failures)
             paths = (self.folder / "failures").glob("*.json")
-            failures = [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+            failures = [failure for path in paths if (failure := _read_failure(path)) is not None]
             # Those of an earlier attempt are older than this process.
             new = [item for item in failures if item.time > began and item.rank != self.place.card.rank]
             if new:
@@ -211,3 +212,11 @@ class Boot:
             say(f"{error}. What was to be copied is in {self.config.output}, and is tried again at the next copy")
             return False
         return True
+
+
+def _read_failure(path: Path) -> Failure | None:
+    """What another card tells; None when its file is damaged, which must not keep this one from training."""
+    try:
+        return Failure(**read_json(path))
+    except (OSError, ValueError, TypeError):
+        return None

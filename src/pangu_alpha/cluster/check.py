@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pangu_alpha.cluster.check_order import find_order_problems
 from pangu_alpha.cluster.formats import gathered
-from pangu_alpha.cluster.patterns import ranges
+from pangu_alpha.cluster.patterns import is_host_name, ranges
 from pangu_alpha.cluster.ports import hccl_ports, is_here, is_taken
 from pangu_alpha.cluster.rank_table import RING, Device, Problem, RankTable, Server, parse_rank_table
 from pangu_alpha.errors import ClusterError, ConfigError
+from pangu_alpha.reading import whole_number
 
 if TYPE_CHECKING:  # A check without a mesh does not wait for numpy.
     from pangu_alpha.topology.mesh import Mesh
@@ -111,6 +112,9 @@ def _servers(table: RankTable) -> Iterator[Problem]:
     for server in table.servers:
         if not server.devices:
             yield Problem("the server has no devices", f"server {server.server_id}", "add them, or remove the server")
+        if not is_host_name(server.server_id):
+            fix = "write the server's name or address: letters, digits and . : - _"
+            yield Problem(f"server_id {server.server_id!r} is no name of a host", f"server {server.server_id!r}", fix)
         for key, address in (("server_id", server.server_id), ("host_ip", server.extra.get("host_ip"))):
             # A server_id may be a name; one of digits and dots is meant as an address. Nobody looks for a lone server.
             is_address = key == "host_ip" or (len(table.servers) > 1 and re.fullmatch(r"[\d.]+", str(address)))
@@ -205,7 +209,7 @@ def _port_numbers(table: RankTable) -> Iterator[Problem]:
     for place, _, device in _devices(table):
         for key in ("device_port", "host_port", "backup_device_port", "device_vnic_port"):
             port = device.extra.get(key)
-            if port is not None and not (str(port).isdecimal() and 1 <= int(port) <= 65535):
+            if port is not None and not 1 <= (whole_number(str(port)) or 0) <= 65535:
                 yield Problem(f"{key} {port!r} is not a port", place, "write a number from 1024 to 65535", key)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from pangu_alpha.cluster.exits import Exit, read_exits
 from pangu_alpha.cluster.failure import Finding, Kind, Place
-from pangu_alpha.cluster.heartbeat import Heartbeat, is_gone, read_heartbeats, read_settings
+from pangu_alpha.cluster.heartbeat import Heartbeat, Records, is_gone, read_all, read_settings
 from pangu_alpha.cluster.known_failures import SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
 from pangu_alpha.cluster.logs import Log, find_logs, read_log, time_of
 from pangu_alpha.cluster.patterns import ranges
@@ -114,6 +115,8 @@ class Diagnosis:
     """What the ranks said last that have not failed, and which ranks."""
     settings: Mapping[int, str]
     """What is different in the settings of ranks that do not have those of most ranks."""
+    unreadable: Mapping[str, str]
+    """Why a file or a folder tells nothing, by its path."""
 
 
 def diagnose(output: Path, attempt: int | None = None) -> Diagnosis:
@@ -126,18 +129,22 @@ def diagnose(output: Path, attempt: int | None = None) -> Diagnosis:
         ClusterError: `output` is not the directory of a run that has started, or there is no such attempt.
     """
     logs = output / "logs" if attempt is None else output / "logs" / f"attempt_{attempt}"
-    records = read_heartbeats(output) if attempt is None else {}
-    if not records and not logs.is_dir():
+    found = read_all(output) if attempt is None else Records({}, {})
+    records, unreadable = found.by_rank, dict(found.unreadable)
+    if not records and not unreadable and not logs.is_dir():
         raise ClusterError(f"{logs} does not exist: give the output directory of a run, and an attempt that it had")
-    odd = settings_differences(output, records)
+    try:
+        odd = settings_differences(output, records)
+    except ClusterError as error:  # it says less without them
+        odd, unreadable["settings"] = {}, str(error)
     failures, others = [], defaultdict(list)
-    for traces in _traces(logs, records):
+    for traces in _traces(logs, records, unreadable):
         failure = _examine(traces, odd, time.time())
         if failure is not None:
             failures.append(failure)
         elif traces.record is not None:
             others[last_words(traces.record)].append(traces.record.rank)
-    return Diagnosis(_in_order(failures), {words: tuple(ranks) for words, ranks in others.items()}, odd)
+    return Diagnosis(_in_order(failures), {words: tuple(ranks) for words, ranks in others.items()}, odd, unreadable)
 
 
 def describe(diagnosis: Diagnosis) -> str:
@@ -242,12 +249,30 @@ def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, settings
 
 
-def _traces(logs: Path, records: Mapping[int, Heartbeat]) -> Iterator[Traces]:
-    exits, paths = read_exits(logs, records), find_logs(logs)
+def _traces(logs: Path, records: Mapping[int, Heartbeat], unreadable: dict[str, str]) -> Iterator[Traces]:
+    """What each process left; `unreadable` gets what cannot be read of it."""
+    exits = read_exits(logs, records, unreadable)
+    paths: dict[str, Path] = {}
+    with _noting(logs, unreadable):
+        paths = find_logs(logs)
     for name in sorted({*paths, *exits, *(f"rank {rank}" for rank in records)}):
-        path = paths.get(name)
-        log = Log(logs / f"{name.replace(' ', '_')}.log") if path is None else read_log(path)
+        path = paths.get(name, logs / f"{name.replace(' ', '_')}.log")
+        log = Log(path)
+        if name in paths:
+            with _noting(path, unreadable):
+                log = read_log(path)
         yield Traces(name, log, records.get(_rank_of(name)), exits.get(name))
+
+
+@contextmanager
+def _noting(path: Path, unreadable: dict[str, str]) -> Iterator[None]:
+    """Go on when `path` cannot be read, and note why."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        unreadable[str(path)] = str(error.strerror)
 
 
 def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | None:
@@ -337,7 +362,9 @@ def _moment(traces: Traces, said: float | None) -> float:
     times = [end.time - (record.clock_lead if record else 0.0)] if end else []
     if record is not None:
         times.append(record.time)
-    return min(times) if times else said or traces.log.path.stat().st_mtime
+    if times or said:
+        return min(times) if times else said or 0.0
+    return traces.log.path.stat().st_mtime if traces.log.path.exists() else 0.0
 
 
 def _how(traces: Traces, now: float) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.files import cache_folder
+from pangu_alpha.reading import whole_number
 
 if TYPE_CHECKING:  # at run time it would cost every server of a cluster 0.3 s
     from pangu_alpha.config import Device
@@ -124,7 +125,7 @@ def _device_environment(device: Device) -> dict[str, str]:
         return environment
     low, high = CONNECT_TIMEOUT_RANGE
     timeout = os.environ.get("HCCL_CONNECT_TIMEOUT", str(CONNECT_TIMEOUT))
-    if not timeout.isdecimal() or not low <= int(timeout) <= high:
+    if not low <= (whole_number(timeout) or 0) <= high:
         raise ClusterError(
             f"HCCL_CONNECT_TIMEOUT={timeout}: CANN accepts {low} to {high} seconds. Unset it to get {CONNECT_TIMEOUT}"
         )

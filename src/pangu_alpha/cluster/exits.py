@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pangu_alpha.cluster.heartbeat import Heartbeat
-from pangu_alpha.errors import ClusterError
+from pangu_alpha.reading import list_folder, read_json
 
 COMMAND = "command.sh"
 """What started the job, and starts it again. A server that was started by hand does not write it."""
@@ -50,26 +49,31 @@ class Exit:
         return f"exit code {self.exit_code}" + (f" ({self.killed_by})" if self.killed_by else "")
 
 
-def read_exits(logs: Path, records: Mapping[int, Heartbeat]) -> dict[str, Exit]:
+def read_exits(logs: Path, records: Mapping[int, Heartbeat], unreadable: dict[str, str]) -> dict[str, Exit]:
     """The ended processes by name: from exits.json or the exits_HOST.json of each server, and ended*.json beside them.
 
     The latter has those that a launcher has ended itself, after a failure.
 
     Args:
         records: of the newest attempt. A rank that wrote its record after an end has been started again.
-
-    Raises:
-        ClusterError: a file is damaged.
+        unreadable: gets, by its path, why a file or the folder tells nothing.
     """
     exits = {}
-    for path in (*sorted(logs.glob("ended*.json")), *sorted(logs.glob("exits*.json"))):
+    try:
+        paths = [*list_folder(logs, "ended*.json"), *list_folder(logs, "exits*.json")]
+    except OSError as error:
+        unreadable[str(logs)] = str(error.strerror)
+        return {}
+    for path in paths:
         try:
-            for values in json.loads(path.read_text(encoding="utf-8")):
+            for values in read_json(path):
                 rank = values.pop("rank", None)
-                name = values.pop("name") if rank is None else f"rank {rank}"
-                end = Exit(name, with_job=path.name.startswith("ended"), **values)
+                name = values.pop("name") if rank is None else f"rank {int(rank)}"
+                end = Exit(name, with_job=path.name.startswith("ended"), **{**values, "time": float(values["time"])})
                 if rank not in records or records[rank].time + records[rank].clock_lead <= end.time:
                     exits[name] = end
-        except (ValueError, TypeError, KeyError) as error:
-            raise ClusterError(f"{path} is damaged ({error!r}): remove it") from error
+        except OSError as error:
+            unreadable[str(path)] = str(error.strerror)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            unreadable[str(path)] = f"damaged, {error}"
     return exits

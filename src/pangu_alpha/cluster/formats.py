@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.reading import read_json
+from pangu_alpha.reading.numbers import MAX_DIGITS
 
 Version = Literal["1.0", "1.2", "2.0"]
 FOREIGN: dict[str, tuple[str, ...]] = {
@@ -27,7 +29,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "group_list": ("server_list", "server_count", "super_pod_list", "rank_list", "rank_count"),
 }
 """Keys that belong to another format than the one that a table says it is."""
-Digits = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)$")]
+Digits = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)$", max_length=MAX_DIGITS)]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -208,7 +210,7 @@ def read_form(path: Path) -> tuple[TableForm | None, list[Problem]]:
         ClusterError: the file cannot be read.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+        document = read_json(path)
     except OSError as error:
         raise ClusterError(f"{path}: {error.strerror}; make a rank table with `pangu ranktable make`") from error
     except ValueError as error:
@@ -242,15 +244,6 @@ def layout(value: Any, indent: str = "") -> str:
         lines = [layout(member, inner) for member in value]
     left, right = "{}" if isinstance(value, dict) else "[]"
     return f"{left}\n{inner}" + f",\n{inner}".join(lines) + f"\n{indent}{right}"
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        key = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        entry = ", ".join(f"{name}={value!r}" for name, value in pairs if isinstance(value, str | int))
-        raise ValueError(f"{key!r} is there twice in the entry with {entry}")
-    return found
 
 
 def _validate(model: type[TableForm], document: dict[str, Any]) -> tuple[TableForm | None, list[Problem]]:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pangu_alpha.console import say
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.files import write_text
+from pangu_alpha.reading import list_folder, read_json, whole_number
 from pangu_alpha.records import read_records
 
 if TYPE_CHECKING:
@@ -78,6 +79,50 @@ class Heartbeat:
     def is_over(self) -> bool:
         """Whether the rank says nothing more after this record."""
         return self.phase in ("ended", "stopped", "failed")
+
+    @classmethod
+    def read(cls, path: Path) -> Heartbeat:
+        """The record in `path`.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it holds no record.
+        """
+        values = read_json(path)
+        if not isinstance(values, dict):
+            raise ValueError("not a record")
+        for name, kinds in _KINDS.items():
+            if name in values and not (isinstance(values[name], kinds) and not isinstance(values[name], bool)):
+                raise ValueError(f"{name} is {str(values[name])[:40]!r}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("rank", "num_ranks", "pid"), int),
+    **dict.fromkeys(("phase", "host", "settings", "error"), str),
+    **dict.fromkeys(("since", "time", "step_seconds"), int | float),
+    "step": int | None,
+}
+"""Of the values of a record."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """What all ranks said last."""
+
+    by_rank: dict[int, Heartbeat]
+    """Ranks ascending."""
+    unreadable: dict[str, str]
+    """Why a file tells nothing, by its path: half-written, forbidden, damaged."""
+
+    @property
+    def unreadable_ranks(self) -> set[int]:
+        """The ranks whose records those files are."""
+        numbers = [whole_number(Path(path).stem.removeprefix("rank_")) for path in self.unreadable]
+        return {number for number in numbers if number is not None}
 
 
 class HeartbeatWriter:
@@ -175,23 +220,35 @@ def heartbeat_folder(output: Path) -> Path:
 
 
 def read_heartbeats(output: Path) -> dict[int, Heartbeat]:
-    """The newest record of each rank.
+    """The newest record of each rank that can be read; see `read_all`."""
+    return read_all(output).by_rank
+
+
+def read_all(output: Path) -> Records:
+    """The newest record of each rank, and which files cannot be read: one among thousands hides no other.
 
     Raises:
-        ClusterError: a record is damaged.
+        ClusterError: the folder cannot be read.
     """
-    records = {}
-    for path in heartbeat_folder(output).glob("rank_*.json"):
+    folder = heartbeat_folder(output)
+    try:
+        paths = list_folder(folder, "rank_*.json")
+    except OSError as error:
+        raise ClusterError(f"{folder} cannot be read ({error.strerror}): ask as the user who trains") from error
+    records, unreadable = {}, {}
+    for path in paths:
         try:
             record = _read(path)
             if is_gone(record):
                 record = _read(path)  # it may have ended since it was read
+            records[record.rank] = record
         except FileNotFoundError:
             continue  # cleared by a launcher since it was listed
-        except (ValueError, TypeError) as error:
-            raise ClusterError(f"{path} is not a heartbeat ({error}): remove it, its rank writes another") from error
-        records[record.rank] = record
-    return dict(sorted(records.items()))
+        except OSError as error:
+            unreadable[str(path)] = str(error.strerror)
+        except ValueError as error:
+            unreadable[str(path)] = str(error)
+    return Records(dict(sorted(records.items())), unreadable)
 
 
 def is_gone(record: Heartbeat) -> bool:
@@ -213,7 +270,7 @@ def _space() -> str:
 
 
 def _read(path: Path) -> Heartbeat:
-    record, dated = Heartbeat(**json.loads(path.read_text(encoding="utf-8"))), path.stat().st_mtime
+    record, dated = Heartbeat.read(path), path.stat().st_mtime
     lead = record.time - dated
     if not _MIN_LEAD < lead < _MAX_LEAD:
         return replace(record, clock_lead=0.0, dated=dated)
@@ -228,7 +285,9 @@ def read_settings(output: Path, name: str) -> dict[str, Any]:
     """
     path = heartbeat_folder(output) / f"settings_{name}.json"
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path)
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no settings")
     except (OSError, ValueError) as error:
         raise ClusterError(f"{path} cannot be read ({error}): start the run again, its ranks write it") from error
     return settings
@@ -248,5 +307,13 @@ def last_step(output: Path) -> int | None:
     steps = [record.step for record in read_heartbeats(output).values() if record.step is not None]
     if not steps:
         return None
-    records = read_records(output / "metrics.jsonl")
-    return max(*steps, records[-1].get("step", 0) if records else 0)
+    return max(*steps, _last_metrics_step(output / "metrics.jsonl"))
+
+
+def _last_metrics_step(metrics: Path) -> int:
+    """The step of the last whole line; 0 when there is none, which must not keep a job from its restart."""
+    try:
+        records = read_records(metrics)
+        return int(records[-1]["step"]) if records else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

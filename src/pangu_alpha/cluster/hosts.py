@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pangu_alpha.cluster.job import KILL, Member, reason, tail
 from pangu_alpha.cluster.node import Order
+from pangu_alpha.cluster.patterns import check_host_name
 from pangu_alpha.errors import ClusterError
 
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15"
@@ -51,21 +52,41 @@ def ssh_words(address: str, ssh: str) -> list[str]:
 
     Args:
         ssh: program and options.
+
+    Raises:
+        ClusterError: `ssh` or `address` is not what it should be.
     """
-    return [*shlex.split(ssh), address, shlex.join([sys.executable, "-m", _NODE])]
+    return [*reach(address, ssh), shlex.join([sys.executable, "-m", _NODE])]
+
+
+def reach(address: str, ssh: str) -> list[str]:
+    """The words before the command that is to run at `address`; `--` ends the options, for whoever reads them.
+
+    Raises:
+        ClusterError: `ssh` is no command, or `address` no name of a host.
+    """
+    check_host_name(address)
+    try:
+        words = shlex.split(ssh)
+    except ValueError as error:
+        raise ClusterError(f"--ssh {ssh!r} cannot be read as a command: {error}") from error
+    if not words:
+        raise ClusterError("--ssh names no program: give one such as 'ssh -p 2222'")
+    return [*words, "--", address]
 
 
 def start_host(address: str, order: Order, ssh: str, logs: Path) -> Host:
     """Give `order` to the server at `address`.
 
     Raises:
-        ClusterError: the ssh program cannot be started.
+        ClusterError: the ssh program cannot be started, or `address` is no name of a host.
     """
+    command = ssh_words(address, ssh)  # which checks the address: the log is named after it
     log = logs / f"host_{address}.log"
     try:
         with log.open("wb") as file:
             process = subprocess.Popen(
-                ssh_words(address, ssh),
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

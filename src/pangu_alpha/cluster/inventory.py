@@ -16,16 +16,17 @@ of the device, and `a`, `b`, `c`, `d` are the parts of the server's address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pangu_alpha.cluster.patterns import expand, fill, numbers_of
+from pangu_alpha.cluster.patterns import MAX_NAMES, check_host_name, expand, fill, numbers_of
 from pangu_alpha.cluster.rank_table import Device, Server, read_rank_table
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.reading import read_text, whole_number
+from pangu_alpha.reading.strict_yaml import MAX_BYTES, parse_yaml
 
 
 class Devices(BaseModel):
@@ -43,6 +44,10 @@ class Devices(BaseModel):
 
 class _Inventory(Devices):
     racks: dict[str, str | list[str] | dict[str, list[str]]]
+
+
+_MAX_DEVICES = 8 * MAX_NAMES
+"""Of an inventory."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,11 @@ def read_hosts(path: Path) -> dict[str, str]:
         if not words:
             continue
         rack = next((word.removeprefix("rack=") for word in words[1:] if word.startswith("rack=")), "")
-        for host in expand(words[0]):
+        try:
+            names = expand(words[0])
+        except ClusterError as error:
+            raise ClusterError(f"{path}, line {number}: {error}") from error
+        for host in names:
             if host in hosts:
                 raise ClusterError(f"{path}, line {number}: host {host} is there already; remove one of the two")
             hosts[host] = rack
@@ -132,9 +141,11 @@ def choose_devices(servers: Iterable[Server], numbers: Iterable[int]) -> list[Se
 
 def _read_yaml(path: Path) -> list[Server]:
     try:
-        inventory = _Inventory.model_validate(yaml.safe_load(_read_text(path)))
-    except yaml.YAMLError as error:
+        document = parse_yaml(_read_text(path))
+    except ValueError as error:
         raise ClusterError(f"{path} cannot be read as YAML: {error}") from error
+    try:
+        inventory = _Inventory.model_validate(document)
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(str(part) for part in detail["loc"]) or "the file"
@@ -142,20 +153,32 @@ def _read_yaml(path: Path) -> list[Server]:
             f"{path}: {where}: {detail['msg'][0].lower()}{detail['msg'][1:]}; an inventory has `racks: {{NAME: "
             "SERVERS}}` and, unless these list addresses, `devices` and `device_ip`"
         ) from error
-    hosts: list[_Host] = []
-    for rack, members in inventory.racks.items():
-        if isinstance(members, dict):
-            hosts += [_Host(server_id, rack, device_ips) for server_id, device_ips in members.items()]
-        else:
-            patterns = [members] if isinstance(members, str) else members
-            hosts += [_Host(server_id, rack) for pattern in patterns for server_id in expand(pattern)]
+    try:
+        hosts = [host for rack, members in inventory.racks.items() for host in _hosts_of(rack, members)]
+    except ClusterError as error:
+        raise ClusterError(f"{path}: {error}") from error
     if not hosts:
         raise ClusterError(f"{path}: no servers in it; write `racks: {{rack0: 10.0.0.[1-16]}}`")
     return _servers(hosts, inventory, path)
 
 
+def _hosts_of(rack: str, members: str | list[str] | dict[str, list[str]]) -> Iterator[_Host]:
+    if isinstance(members, dict):
+        for server_id, device_ips in members.items():
+            check_host_name(server_id)
+            yield _Host(server_id, rack, device_ips)
+    else:
+        for pattern in [members] if isinstance(members, str) else members:
+            yield from (_Host(server_id, rack) for server_id in expand(pattern))
+
+
 def _servers(hosts: list[_Host], shared: Devices, path: Path) -> list[Server]:
     numbers = numbers_of(shared.devices)
+    if len(hosts) * len(numbers) > _MAX_DEVICES:
+        raise ClusterError(
+            f"{path}: {len(hosts):,} servers × {len(numbers):,} devices are more than {_MAX_DEVICES:,}: correct the "
+            "patterns of the servers or `devices`"
+        )
     servers = []
     for index, host in enumerate(hosts):
         if host.device_ips is not None and len(host.device_ips) != len(numbers):
@@ -163,10 +186,10 @@ def _servers(hosts: list[_Host], shared: Devices, path: Path) -> list[Server]:
                 f"{path}: server {host.server_id} has {len(host.device_ips)} addresses for the {len(numbers)} devices "
                 f"{shared.devices}; list one address a device, or correct `devices`"
             )
-        octets = host.server_id.split(".")
-        names = (
-            dict(zip("abcd", map(int, octets), strict=True)) if [o.isdecimal() for o in octets] == [True] * 4 else {}
-        )
+        octets = [whole_number(part) for part in host.server_id.split(".")]
+        names = {name: octet for name, octet in zip("abcd", octets, strict=False) if octet is not None}
+        if len(octets) != 4 or len(names) < 4:
+            names = {}
         devices = []
         for i, number in enumerate(numbers):
             names |= {"server": index, "device": number}
@@ -182,8 +205,8 @@ def _filled(pattern: str | None, names: dict[str, int]) -> str | None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, MAX_BYTES)
     except OSError as error:
         raise ClusterError(f"{path}: {error.strerror}; name an inventory that is there") from error
-    except UnicodeDecodeError as error:
-        raise ClusterError(f"{path}: not UTF-8 text; write the inventory in UTF-8") from error
+    except ValueError as error:
+        raise ClusterError(f"{path}: {error}; write the inventory in UTF-8") from error

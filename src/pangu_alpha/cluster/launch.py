@@ -28,12 +28,15 @@ from pangu_alpha.cluster.heartbeat import clear_heartbeats, last_step
 from pangu_alpha.cluster.hosts import SSH, ssh_words, start_host
 from pangu_alpha.cluster.job import Job, Task, ended_with_job, move_aside, next_attempt, start
 from pangu_alpha.cluster.node import Order
+from pangu_alpha.cluster.patterns import check_host_name
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.cluster.supervise import supervise
+from pangu_alpha.command_line import run_program
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
-from pangu_alpha.errors import ClusterError, PanguError, TrainingError
+from pangu_alpha.errors import ClusterError, TrainingError
 from pangu_alpha.locks import only_one
+from pangu_alpha.reading import whole_number
 from pangu_alpha.training.resuming import say_if_finished
 from pangu_alpha.training.runnable import require_runnable
 
@@ -50,6 +53,10 @@ class Server:
 
     address: str
     cards: tuple[Card, ...]
+
+    def __post_init__(self) -> None:
+        """Its address goes to ssh, into commands and into the names of files."""
+        check_host_name(self.address)
 
 
 @dataclass(frozen=True)
@@ -151,17 +158,17 @@ def main(
     words: Sequence[str] | None = None,
 ) -> int:
     """Parse, plan and launch. Returns 0, 1 when a rank died, 2 for a wrong input, 128 + signal when stopped."""
-    arguments = parser.parse_intermixed_args(words)
-    try:
+
+    def work() -> int:
+        arguments = parser.parse_args(words)
         plan = make_plan(arguments)
         require_runnable(plan.config, "mindspore", plan.num_ranks)
         if arguments.dry_run:
             print(describe(plan))
             return 0
         return launch(plan, arguments.restarts)
-    except PanguError as error:
-        say(f"{program}: {error}")
-        return error.exit_code
+
+    return run_program(program, work)
 
 
 def launch(plan: Plan, num_restarts: int) -> int:
@@ -199,7 +206,7 @@ def _launch(plan: Plan, num_restarts: int) -> int:
             if not requests:  # it may have come between two attempts
                 _run_attempt(plan, requests)
         except TrainingError as error:
-            say(f"the job failed: {error}\n`pangu diagnose {plan.config.output}` says more")
+            say(f"the job failed: {error}\n`pangu diagnose {shlex.quote(str(plan.config.output))}` says more")
             return 128 + requests[0] if requests else error.exit_code
         return 128 + requests[0] if requests else 0
 
@@ -209,7 +216,8 @@ def _launch(plan: Plan, num_restarts: int) -> int:
 def describe(plan: Plan) -> str:
     """Every command and environment that `launch` would use, as shell commands, and what they leave out."""
     port = free_port() if plan.is_whole else PORT
-    lines = [f"# {plan.num_ranks} ranks on {len(plan.servers)} server(s), working directory {Path.cwd()}"]
+    directory = shlex.quote(str(Path.cwd()))
+    lines = [f"# {plan.num_ranks} ranks on {len(plan.servers)} server(s), working directory {directory}"]
     if plan.rank_table is None:
         lines.append(
             f"# port {port} is an example: every start takes a free one" if plan.is_whole else f"# port {port}"
@@ -229,7 +237,8 @@ def describe(plan: Plan) -> str:
             )
         for task in tasks:
             settings = [f"{name}={value}" for name, value in task.environment.items()]
-            lines.append(f"{shlex.join(['env', *settings, *task.words])} > {plan.logs / task.log_name} 2>&1")
+            log = shlex.quote(str(plan.logs / task.log_name))
+            lines.append(f"{shlex.join(['env', *settings, *task.words])} > {log} 2>&1")
     return "\n".join([*lines, *_summary_of(plan, len(shown), num_processes)])
 
 
@@ -252,9 +261,10 @@ def _summary_of(plan: Plan, num_shown: int, num_processes: int) -> list[str]:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal():
+    number = whole_number(text)
+    if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
+    return number
 
 
 def _ip(address: str) -> str:
@@ -284,9 +294,10 @@ def _run_attempt(plan: Plan, requests: list[int]) -> None:
     except OSError as error:
         raise ClusterError(f"{logs} cannot be written: {error}. Set output to a directory that can") from error
     clear_heartbeats(plan.config.output, (card.rank for server in servers for card in server.cards))
+    shown = ", and this is rank 0:" if plan.shown(servers[0]) else ""
     say(
-        f"{plan.num_ranks} ranks on {len(plan.servers)} server(s), logs in {logs}; `pangu status {plan.config.output}` "
-        "shows what they do" + (", and this is rank 0:" if plan.shown(servers[0]) else "")
+        f"{plan.num_ranks} ranks on {len(plan.servers)} server(s), logs in {logs}; "
+        f"`pangu status {shlex.quote(str(plan.config.output))}` shows what they do{shown}"
     )
     with Job(requests, None if plan.ssh else record) as job:
         if plan.ssh:

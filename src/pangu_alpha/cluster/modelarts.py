@@ -5,7 +5,6 @@ The platform starts the boot file once for each card, with the card's place in t
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Collection, Mapping
@@ -16,6 +15,7 @@ from pangu_alpha.cluster.environment import Card
 from pangu_alpha.cluster.rank_table import RankTable, read_rank_table
 from pangu_alpha.cluster.storage import copy_file, join, list_files
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.reading import read_json, whole_number
 
 _POLL = 0.5
 """Seconds between looks at a rank table that is not completed."""
@@ -119,7 +119,7 @@ def _completed_table(path: Path, time_limit: float) -> RankTable:
     deadline = time.monotonic() + time_limit
     while True:
         try:
-            status = json.loads(path.read_text(encoding="utf-8"))["status"]
+            status = read_json(path)["status"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             status = f"not readable: {error}"
         if status == "completed":
@@ -144,8 +144,9 @@ def _variable(environment: Mapping[str, str], *names: str) -> str:
 
 def _number(environment: Mapping[str, str], *names: str) -> int:
     text = _variable(environment, *names)
-    if not text.isdecimal():
+    number = whole_number(text)
+    if number is None:
         raise ClusterError(
             f"{' or '.join(names)} in the environment is {text!r}, not a number: unset what you have set"
         )
-    return int(text)
+    return number

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pangu_alpha.cluster.job import KILL, Job, Task, ended_with_job, move_aside, start
 from pangu_alpha.errors import PanguError
+from pangu_alpha.reading import parse_json
 
 GRACE = 600.0
 """Seconds that ranks have to save when the leader is gone, before they are killed."""
@@ -48,7 +49,7 @@ class Order:
     @classmethod
     def from_json(cls, line: bytes) -> Order:
         """The order in `line`."""
-        values = json.loads(line)
+        values = parse_json(line.decode())
         return cls(**{**values, "tasks": tuple(Task(**task) for task in values["tasks"])})
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.reading import whole_number
 
 _NUM_HCCL_PORTS = 16
 _HCCL_PORT = 60000
@@ -21,9 +22,10 @@ def hccl_ports(environment: Mapping[str, str]) -> range:
     """
     text = environment.get("HCCL_IF_BASE_PORT", str(_HCCL_PORT))
     last = LAST_PORT - _NUM_HCCL_PORTS + 1
-    if not text.isdecimal() or not 1024 <= int(text) <= last:
+    port = whole_number(text)
+    if port is None or not 1024 <= port <= last:
         raise ClusterError(f"HCCL_IF_BASE_PORT={text} is not a port. Write a number from 1024 to {last}")
-    return range(int(text), int(text) + _NUM_HCCL_PORTS)
+    return range(port, port + _NUM_HCCL_PORTS)
 
 
 def is_here(address: str) -> bool:

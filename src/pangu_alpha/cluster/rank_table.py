@@ -6,6 +6,7 @@ One model of all formats; `formats` has their JSON. Fields that this package doe
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -119,7 +120,8 @@ def read_rank_table(path: Path) -> RankTable:
     """
     table, problems = parse_rank_table(path)
     if table is None or problems:
-        more = f" ({len(problems) - 1} more: `pangu ranktable check {path}`)" if len(problems) > 1 else ""
+        command = shlex.join(["pangu", "ranktable", "check", str(path)])
+        more = f" ({len(problems) - 1} more: `{command}`)" if len(problems) > 1 else ""
         raise ClusterError(f"{path}: {problems[0]}{more}")
     return table
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pangu_alpha.cluster.exits import Exit, read_exits
-from pangu_alpha.cluster.heartbeat import BEAT, Heartbeat, is_gone, read_heartbeats, read_settings
+from pangu_alpha.cluster.heartbeat import BEAT, Heartbeat, is_gone, read_all, read_settings
 from pangu_alpha.cluster.patterns import ranges
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
@@ -24,6 +24,10 @@ _MAX_RANGES = 60
 """Characters of a list of ranks that are shown."""
 _MAX_WORDS = 160
 """Characters of an error that are shown."""
+MAX_RANKS = 1_000_000
+"""Ranks of a job that are counted, whatever a damaged record says."""
+_MAX_UNREADABLE = 10
+"""Files that cannot be read and are named."""
 _MAX_HOSTS = 4
 """Hosts of a row that are named."""
 _MAX_LEAD = 5.0
@@ -36,7 +40,7 @@ class Row:
 
     ranks: tuple[int, ...]
     state: str
-    """A phase of `Heartbeat`, or: behind, silent, missing, died."""
+    """A phase of `Heartbeat`, or: behind, silent, missing, died, unreadable."""
     says: str
 
 
@@ -47,17 +51,19 @@ class Status:
     rows: tuple[Row, ...]
     num_ranks: int
     num_hosts: int
-    num_steps: int
-    """Steps of the whole run."""
+    num_steps: int | None
+    """Steps of the whole run; None when its settings cannot be read."""
     summary: str
     """One sentence on what it means."""
     clocks: str = ""
     """One sentence on hosts whose clocks are ahead, when there are any."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Why a file tells nothing, by its path."""
 
     @property
     def is_over(self) -> bool:
         """Whether no rank will say anything more."""
-        return all(row.state in ("ended", "stopped", "failed", "died", "silent") for row in self.rows)
+        return all(row.state in ("ended", "stopped", "failed", "died", "silent", "unreadable") for row in self.rows)
 
 
 def read_status(output: Path, now: float | None = None) -> Status:
@@ -67,34 +73,54 @@ def read_status(output: Path, now: float | None = None) -> Status:
         now: seconds since 1970, by default this moment.
 
     Raises:
-        ClusterError: `output` is not the directory of a run that has started.
+        ClusterError: `output` is not the directory of a run that has started, or nothing in it can be read.
     """
-    records = read_heartbeats(output)
+    found = read_all(output)
+    records, unreadable = found.by_rank, dict(found.unreadable)
     if not records:
+        words = describe_unreadable(unreadable)
         raise ClusterError(
-            f"{output} has no heartbeats: no rank of it has started yet, or it is not the output directory of a run"
+            "\n".join(words)
+            or f"{output} has no heartbeats: no rank of it has started yet, or it is not the output directory of a run"
         )
     now = time.time() if now is None else now
     first = next(iter(records.values()))
-    rows = _rows(records, read_exits(output / "logs", records), first.num_ranks, now)
+    exits = read_exits(output / "logs", records, unreadable)
+    try:
+        num_steps = int(read_settings(output, first.settings)["train"]["steps"])
+    except (ClusterError, KeyError, TypeError, ValueError) as error:
+        num_steps = None
+        unreadable[f"the settings of rank {first.rank}"] = str(error)
+    rows = _rows(records, exits, min(first.num_ranks, MAX_RANKS), now, found.unreadable_ranks)
     return Status(
         rows=rows,
         num_ranks=first.num_ranks,
         num_hosts=len({record.host for record in records.values()}),
-        num_steps=int(read_settings(output, first.settings)["train"]["steps"]),
-        summary=_summary(rows, records, now),
+        num_steps=num_steps,
+        summary=("as far as can be read: " if unreadable else "") + _summary(rows, records, now),
+        unreadable=unreadable,
         clocks=_clocks(records.values()),
     )
 
 
 def describe(output: Path, status: Status) -> str:
     """`status` as text of one screen."""
-    lines = [f"{output}: {status.num_ranks} ranks on {status.num_hosts} host(s), {status.num_steps:,} steps"]
+    steps = "?" if status.num_steps is None else f"{status.num_steps:,}"
+    lines = [f"{output}: {status.num_ranks} ranks on {status.num_hosts} host(s), {steps} steps"]
     table = [(_shorten(ranges(row.ranks)), str(len(row.ranks)), row.state, row.says) for row in status.rows]
     widths = [max(len(line[column]) for line in table) for column in range(3)]
     for ranks, number, state, says in table:
         lines.append(f"  rank {ranks:<{widths[0]}}  {number:>{widths[1]}} ×  {state:<{widths[2]}}  {says}".rstrip())
-    return "\n".join([*lines, *([status.clocks] if status.clocks else []), status.summary])
+    return "\n".join(
+        [*lines, *describe_unreadable(status.unreadable), *([status.clocks] if status.clocks else []), status.summary]
+    )
+
+
+def describe_unreadable(unreadable: Mapping[str, str]) -> list[str]:
+    """A line for each file that tells nothing, the first of them only when there are many."""
+    lines = [f"cannot be read: {path}: {why}" for path, why in list(unreadable.items())[:_MAX_UNREADABLE]]
+    more = len(unreadable) - len(lines)
+    return [*lines, f"and {more} files more"] if more else lines
 
 
 def is_silent(record: Heartbeat, now: float) -> bool:
@@ -121,12 +147,18 @@ def last_words(record: Heartbeat) -> str:
     return record.phase if record.step is None else f"{record.phase}, step {record.step}"
 
 
-def _rows(records: Mapping[int, Heartbeat], exits: Mapping[str, Exit], num_ranks: int, now: float) -> tuple[Row, ...]:
+def _rows(
+    records: Mapping[int, Heartbeat], exits: Mapping[str, Exit], num_ranks: int, now: float, unreadable: Collection[int]
+) -> tuple[Row, ...]:
     newest = max((record.step for record in records.values() if record.step is not None), default=0)
     has_failed = any(not end.is_good and not end.with_job for end in exits.values())
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for rank in range(num_ranks):
-        groups[_state(records.get(rank), exits.get(f"rank {rank}"), newest, has_failed, now)].append(rank)
+        end = exits.get(f"rank {rank}")
+        if rank in unreadable and (end is None or end.is_good):
+            groups["unreadable", "its record says nothing"].append(rank)
+        else:
+            groups[_state(records.get(rank), end, newest, has_failed, now)].append(rank)
     rows = []
     for (state, says), ranks in groups.items():
         group = [records[rank] for rank in ranks if rank in records]

@@ -12,6 +12,7 @@ from pathlib import Path
 from pangu_alpha.cluster.patterns import numbers_of
 from pangu_alpha.cluster.rank_table import Device, Server
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.reading import read_text
 
 
 def this_server(server_id: str | None, devices: str | None, hccn_conf: Path) -> Server:
@@ -78,9 +79,13 @@ def servers_of_mpi(find: Callable[[], Server]) -> list[Server] | None:
 
 def _read_hccn_conf(path: Path) -> dict[int, str]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
+        text = read_text(path)
+    except FileNotFoundError:
         return {}  # A host whose addresses were never set has no such file.
+    except OSError as error:
+        raise ClusterError(f"{path} cannot be read: {error.strerror}; name another with --hccn-conf") from error
+    except ValueError as error:
+        raise ClusterError(f"{path}: {error}; name another with --hccn-conf") from error
     return {int(number): address for number, address in re.findall(r"^address_(\d+)\s*=\s*(\S+)", text, re.MULTILINE)}
 
 
@@ -95,7 +100,7 @@ def _search(pattern: str, *command: str | int) -> str | None:
     """The first match of `pattern` in what `command` prints."""
     try:
         words = [str(word) for word in command]
-        output = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout
+        output = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=60, check=False).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ClusterError(f"{command[0]} does not run: {error}; repair the driver, or use --from FILE") from error
     match = re.search(pattern, output)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from pangu_alpha.config.presets import MODEL_PRESETS
 from pangu_alpha.config.schema import RunConfig
 from pangu_alpha.errors import ConfigError
+from pangu_alpha.reading.strict_yaml import parse_yaml, read_yaml
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 RECIPES = next(
@@ -24,6 +24,8 @@ RECIPES = next(
     Path("configs"),
 )
 """The shipped recipes: inside an installed wheel, or beside `src/` in a checkout."""
+_MAX_SHOWN = 200
+"""Characters of a wrong value that are shown."""
 
 
 def list_recipes() -> list[str]:
@@ -39,8 +41,10 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     path = _find_recipe(recipe)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        values = read_yaml(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(
@@ -84,9 +88,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             raise ConfigError(f"override {override!r}: {section!r} is a value, not a section")
         values = child
     try:
-        values[last] = _number_or_same(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {override!r}: the value is not valid YAML: {error}") from error
+        values[last] = _number_or_same(parse_yaml(text))
+    except ValueError as error:
+        raise ConfigError(f"override {_shown(override)}: the value is not valid YAML: {error}") from error
 
 
 def _number_or_same(value: Any) -> Any:
@@ -119,7 +123,12 @@ def _explain(detail: Any) -> str:
         return f"{where} is missing"
     if detail["type"] == "value_error":
         return f"{where}: {detail['ctx']['error']}"
-    return f"{where} = {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    return f"{where} = {_shown(detail['input'])}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}… ({len(text):,} characters)"
 
 
 def _keys_at(location: Sequence[str]) -> list[str]:

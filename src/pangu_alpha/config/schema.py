@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pangu_alpha.config.limits import groups_problem, layers_problem, rows_problem, vocabulary_problem
 
 Device = Literal["cpu", "ascend", "gpu"]
+MAX_DEVICES = 131_072
+"""Of a job; what is computed for each of them must come to an end."""
 ComputeDtype = Literal["float32", "float16", "bfloat16"]
 
 
@@ -159,6 +161,15 @@ class ParallelConfig(Settings):
         return self.dp * self.mp * self.pp
 
     @model_validator(mode="after")
+    def _devices_can_be_counted(self) -> ParallelConfig:
+        if self.num_devices > MAX_DEVICES:
+            raise ValueError(
+                f"dp({self.dp}) × mp({self.mp}) × pp({self.pp}) = {self.num_devices:,} devices, and no job has more "
+                f"than {MAX_DEVICES:,}: correct them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _chunks_are_interleaved(self) -> ParallelConfig:
         if (self.schedule == "interleaved") != (self.num_chunks > 1):
             raise ValueError(
@@ -179,7 +190,7 @@ class TrainConfig(Settings):
     """Optimizer steps of the whole run."""
     batch_size: int = Field(ge=1)
     """Samples of one step over all devices and micro-batches."""
-    num_micro_batches: int = Field(default=1, ge=1)
+    num_micro_batches: int = Field(default=1, ge=1, le=65_536)
     """Parts a step's batch is computed in; gradients are summed before the update."""
     seed: int = Field(default=1, ge=0, lt=2**32)
     """Seed of weights, data order and dropout."""

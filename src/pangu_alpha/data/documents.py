@@ -14,6 +14,7 @@ import zstandard
 
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import files_below
+from pangu_alpha.reading import open_file, parse_json
 
 ENDINGS = (".txt", ".jsonl", ".jsonl.zst")
 """Kinds of file that are read; a directory stands for all of them in it and below it."""
@@ -94,7 +95,7 @@ def _read(files: list[Path], advance: Callable[[float], None]) -> Iterator[str]:
 
 
 def _chunks(file: Path, advance: Callable[[float], None]) -> Iterator[bytes]:
-    with file.open("rb") as stream:
+    with open_file(file) as stream:
         while chunk := stream.read(_CHUNK):
             advance(len(chunk))
             yield chunk
@@ -145,8 +146,8 @@ def _json_texts(file: Path, chunks: Iterable[bytes]) -> Iterator[str]:
 
 def _json_text(line: str, place: str) -> str:
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        entry = parse_json(line)
+    except ValueError as error:
         # The library's own sentence says "line 1", which is not the line of the file.
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
         raise DataError(f'{place}: not JSON ({reason}). A line is one document: {{"text": "..."}}') from error

@@ -55,7 +55,7 @@ def split_documents(
         raise DataError(f"pieces of {piece_length} characters: give 1 or more")
     files = find_files(paths)
     targets = [output / TRAIN, output / VALIDATION]
-    if own := [file for file in files if file.resolve() in {target.resolve() for target in targets}]:
+    if own := [file for file in files for target in targets if target.exists() and file.samefile(target)]:
         raise DataError(f"{own[0]}: would be read and replaced at once. Choose another output directory")
     every = round(1 / validation_fraction)
     documents: Iterator[str] = (text for text in read_documents(files, advance) if text)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pangu_alpha.errors import DataError
+from pangu_alpha.reading import read_json
 
 MAGIC = b"MMIDIDX\x00\x00"
 HEADER = struct.Struct("<9sQBQQ")
@@ -172,13 +173,15 @@ def _read_info(prefix: Path) -> TokenFileInfo:
             + (". Give the path without its ending" if prefix.suffix in (".bin", ".idx", ".json") else "")
         )
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
         checksum = fields.pop("checksum")
         info = TokenFileInfo.model_validate(fields, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}. {_AGAIN}") from error
-    except (OSError, ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. {_AGAIN}") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{path}: not the description of a token file. {_AGAIN}") from error
     if checksum != _info_checksum(fields):
         raise DataError(f"{path}: changed since it was written (wrong checksum). {_AGAIN}")

@@ -7,7 +7,6 @@ other code, or because a file of it is missing or damaged.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from pangu_alpha.emulator.standin import Level
 from pangu_alpha.emulator.versions import program_version
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.files import cache_folder, is_sealed
+from pangu_alpha.reading import read_json
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.schedule import pipeline_order
 
@@ -77,7 +77,7 @@ class CompiledRank:
     @property
     def layout(self) -> dict[str, list[Any]]:
         """Name → MindSpore's layout row, for `part_of`."""
-        rows: dict[str, list[Any]] = json.loads((self.folder / "layout.json").read_text(encoding="utf-8"))
+        rows: dict[str, list[Any]] = read_json(self.folder / "layout.json")
         return rows
 
 
@@ -155,7 +155,7 @@ def _settings_of_program(settings: Any, without_effect: Any) -> Any:
 
 
 def _measured(folder: Path) -> Measured:
-    return Measured(**json.loads((folder / "measured.json").read_text(encoding="utf-8")))
+    return Measured(**read_json(folder / "measured.json"))
 
 
 def _num_jobs() -> int:

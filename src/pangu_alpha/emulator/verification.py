@@ -16,6 +16,7 @@ from pangu_alpha.emulator.parity import Difference, Verdict, compile_programs, v
 from pangu_alpha.emulator.versions import verdict_version
 from pangu_alpha.errors import CompileError
 from pangu_alpha.files import write_text
+from pangu_alpha.reading import read_json
 
 RESULTS = "verdicts.json"
 
@@ -76,7 +77,7 @@ def _read(folder: Path) -> dict[str, dict[str, Verdict]]:
                 code: Verdict(item["case"], [Difference(**part) for part in item["differences"]], item["failure"])
                 for code, item in versions.items()
             }
-            for name, versions in json.loads(path.read_text(encoding="utf-8")).items()
+            for name, versions in read_json(path).items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         say(f"{path} is damaged ({error!r}): every layout is executed again")

@@ -11,6 +11,7 @@ from typing import Any
 
 from pangu_alpha.errors import TokenizerError
 from pangu_alpha.files import written_aside
+from pangu_alpha.reading import read_bytes, read_json
 from pangu_alpha.tokenizer.base import Tokenizer
 from pangu_alpha.tokenizer.lossless import LosslessTokenizer
 from pangu_alpha.tokenizer.pangu_alpha import RELEASED_SHA256, PanguAlphaTokenizer
@@ -95,8 +96,10 @@ def _load_directory(path: Path) -> Tokenizer:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
+        facts = read_json(path)
+    except OSError as error:
+        raise TokenizerError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise TokenizerError(f"{path} is not JSON ({error}). Copy the directory again") from error
     if not isinstance(facts, dict):
         raise TokenizerError(f"{path} does not describe a tokenizer. Copy the directory again")
@@ -105,6 +108,6 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise TokenizerError(f"{path} cannot be read: {error.strerror}") from error

@@ -12,6 +12,7 @@ from typing import Literal
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import check_training_sources
 from pangu_alpha.errors import ConfigError
+from pangu_alpha.reading import number_in
 from pangu_alpha.topology.schedule import pipeline_order
 from pangu_alpha.topology.stages import place_layers
 
@@ -56,11 +57,10 @@ def processes_of(environment: Mapping[str, str]) -> int:
     Raises:
         ConfigError: the variable is not a number.
     """
-    name = "MS_WORKER_NUM" if environment.get("MS_WORKER_NUM") else "RANK_SIZE"
-    text = environment.get(name) or "1"
-    if not text.isdecimal():
-        raise ConfigError(f"{name}={text} in the environment is not a number of processes: unset it")
-    return int(text)
+    try:
+        return number_in(environment, "MS_WORKER_NUM", "RANK_SIZE", default=1)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _check_axes(config: RunConfig, backend: BackendName) -> None:

@@ -11,7 +11,8 @@ from pangu_alpha.errors import ClusterError
 # Runs the script here. The clock of `slow` is 3 s behind, `gone` cannot be reached, `bare` has no such directory.
 SSH = """\
 #!/bin/bash
-while [[ $1 == -* ]]; do shift 2; done
+while [[ $1 == -o ]]; do shift 2; done
+[[ $1 == -- ]] && shift
 host=$1 script=$2
 printf "Welcome to $host \\377\n"
 case $host in

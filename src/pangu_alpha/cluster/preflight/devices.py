@@ -48,7 +48,8 @@ def check_devices(device: Device, expected: Collection[int] | None) -> tuple[lis
         found = f"no npu-smi, but the rank table gives this server {len(expected)} devices"
         return [bad("NPUs", found, "install the Ascend driver, or add its `npu-smi` to PATH")], none
     try:
-        done = subprocess.run(["npu-smi", "info"], capture_output=True, text=True, timeout=_TIMEOUT, check=True)
+        words = ["npu-smi", "info"]
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=True)
     except (subprocess.SubprocessError, OSError) as error:
         return [bad("NPUs", f"`npu-smi info` failed: {error}", "restart the Ascend driver, or the server")], none
     npus, version = read_npu_smi(done.stdout), _VERSION.search(done.stdout)

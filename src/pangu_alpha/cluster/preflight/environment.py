@@ -10,6 +10,7 @@ from pangu_alpha.cluster.environment import CONNECT_TIMEOUT, CONNECT_TIMEOUT_RAN
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok
 from pangu_alpha.config import RunConfig, num_parameters
 from pangu_alpha.console import si
+from pangu_alpha.reading import whole_number
 
 _OPEN_FILES_A_RANK, _OTHER_OPEN_FILES = 2, 1024
 """MindSpore's scheduler holds 2 a rank (measured with 2, 4 and 6 ranks), a rank about 30 and its data."""
@@ -69,8 +70,10 @@ def _job_variables(config: RunConfig, env: Mapping[str, str]) -> Iterator[tuple[
     for name in ("RANK_SIZE", "MS_WORKER_NUM"):
         if env.get(name, num_devices) != num_devices:
             yield f"{name}={env[name]}, but the recipe's mesh has {num_devices} devices", f"unset {name}"
-    rank, size = env.get("RANK_ID", ""), env.get("RANK_SIZE", "")
-    if rank.isdecimal() and size.isdecimal() and int(rank) >= int(size):
+    rank, size = whole_number(env.get("RANK_ID", "")), whole_number(env.get("RANK_SIZE", ""))
+    if "RANK_ID" in env and rank is None:
+        yield f"RANK_ID={env['RANK_ID']} is not a number", "unset it; the launcher sets it"
+    if rank is not None and size is not None and rank >= size:
         yield f"RANK_ID={rank} is not below RANK_SIZE={size}", "unset both; the launcher sets them"
     if "MS_ROLE" in env and "MS_SCHED_PORT" not in env:
         yield f"MS_ROLE={env['MS_ROLE']} without MS_SCHED_PORT", "unset MS_ROLE; the launcher sets both"
@@ -102,7 +105,7 @@ def _device_variables(config: RunConfig, env: Mapping[str, str]) -> Iterator[tup
         yield f"DEVICE_ID={device} is not in ASCEND_RT_VISIBLE_DEVICES={visible}", "unset ASCEND_RT_VISIBLE_DEVICES"
     timeout = env.get("HCCL_CONNECT_TIMEOUT")
     low, high = CONNECT_TIMEOUT_RANGE
-    if timeout is not None and not (timeout.isdecimal() and low <= int(timeout) <= high):
+    if timeout is not None and not low <= (whole_number(timeout) or 0) <= high:
         found = f"HCCL_CONNECT_TIMEOUT={timeout} is not between {low} and {high} s"
         yield found, f"unset it; the launcher sets {CONNECT_TIMEOUT}"
     if env.get("HCCL_WHITELIST_DISABLE") == "0" and "HCCL_WHITELIST_FILE" not in env:

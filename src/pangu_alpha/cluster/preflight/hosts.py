@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangu_alpha.cluster.environment import forwarded_environment
+from pangu_alpha.cluster.hosts import reach
 from pangu_alpha.cluster.preflight.report import Report
 from pangu_alpha.errors import ClusterError
 
@@ -59,7 +60,7 @@ def ask_hosts(
     """
 
     def ask(address: str) -> Answer | Silence:
-        command = [*shlex.split(ssh), address, _script([*arguments, "--json", "--server", address])]
+        command = [*reach(address, ssh), _script([*arguments, "--json", "--server", address])]
         try:
             answer = _ask(address, command)
         except OSError as error:

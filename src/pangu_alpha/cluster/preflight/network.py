@@ -9,6 +9,7 @@ from pangu_alpha.cluster.ports import LAST_PORT, hccl_ports, is_taken
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
 from pangu_alpha.config import Device
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.reading import whole_number
 
 _HCCL_FIX = "end the process that has it (`ss -ltnp`), or set HCCL_IF_BASE_PORT"
 _SYSTEM = Path("/proc/sys/net/ipv4")
@@ -23,10 +24,10 @@ def check_ports(device: Device, environment: Mapping[str, str], system: Path = _
         system: where Linux keeps `ip_local_port_range` and `ip_local_reserved_ports`.
     """
     findings = []
-    scheduler = environment.get("MS_SCHED_PORT", "")
-    if scheduler.isdecimal():
+    scheduler = whole_number(environment.get("MS_SCHED_PORT", ""))
+    if scheduler is not None:
         fix = "end the process that has it (`ss -ltnp`), or set MS_SCHED_PORT to another"
-        findings.append(_free("scheduler's port", range(int(scheduler), int(scheduler) + 1), fix))
+        findings.append(_free("scheduler's port", range(scheduler, scheduler + 1), fix))
     if device == "ascend":
         findings += _check_hccl_ports(environment, system)
     return findings or [skipped("ports", "the launcher chooses free ones")]

@@ -28,7 +28,7 @@ def check_rank_table(path: Path | None, config: RunConfig) -> tuple[list[Finding
     if table is not None:
         problems += find_problems(table, Mesh.of(config.parallel))
         problems += for_hccl(table) if config.device == "ascend" else ()
-    findings = [bad(_WHAT, f"{problem.where}: {problem.what}", problem.fix) for problem in gathered(problems)]
+    findings = [bad(_WHAT, f"{path}, {problem.where}: {problem.what}", problem.fix) for problem in gathered(problems)]
     if table is None or findings:
         return findings, table
     return [ok(_WHAT, f"{table.num_devices} devices on {len(table.servers)} servers")], table
@@ -36,7 +36,10 @@ def check_rank_table(path: Path | None, config: RunConfig) -> tuple[list[Finding
 
 def check_hosts(path: Path | None, hosts: Collection[str]) -> list[Finding]:
     """Whether every server of the table in `path` is among `hosts`; what else is wrong with it, each host says."""
-    table = None if path is None or not path.is_file() else parse_rank_table(path)[0]
+    try:
+        table = None if path is None else parse_rank_table(path)[0]
+    except ClusterError:
+        table = None
     if table is None:
         return []
     known = find_problems(table)

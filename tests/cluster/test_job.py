@@ -64,7 +64,7 @@ def test_those_ended_with_the_job_are_recorded_apart(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     with pytest.raises(TrainingError):
         _run([_shell("rank 0", "sleep 100"), _shell("rank 1", "exit 7")], logs)
-    ends = read_exits(logs, {})
+    ends = read_exits(logs, {}, {})
     assert (ends["rank 0"].with_job, ends["rank 0"].signal) == (True, "SIGKILL")
     assert (ends["rank 1"].with_job, ends["rank 1"].exit_code) == (False, 7)
 

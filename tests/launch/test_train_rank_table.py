@@ -66,6 +66,23 @@ def test_killed_rank_is_named(simulated_cluster: SimulatedCluster) -> None:
     assert simulated_cluster.still_running() == []
 
 
+def test_a_restarted_launcher_waits_for_the_ranks_of_the_killed_one(simulated_cluster: SimulatedCluster) -> None:
+    run = simulated_cluster.folder / "run"
+    simulated_cluster.behave("seconds=100 linger=6")
+    killed = simulated_cluster.start("train_rank_table", *BOTH)
+    simulated_cluster.wait_for(range(16), killed)
+    refused, _, stderr = simulated_cluster.run("train_rank_table", *BOTH)
+    assert refused == 2 and f"the run run is in use by process {killed.pid} on " in stderr
+    assert len(list((run / "logs").glob("rank_*.log"))) == 16 and not list((run / "logs").glob("attempt_*"))
+    killed.kill()
+    killed.wait()
+    simulated_cluster.behave("seconds=0 linger=0.1")
+    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH)
+    assert code == 0, stderr
+    logs = [(run / "logs" / f"rank_{rank}.log").read_text() for rank in range(16)]
+    assert all(log.endswith(f"rank {rank} computes\n") for rank, log in enumerate(logs)), logs
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_reach_every_rank(simulated_cluster: SimulatedCluster, number: signal.Signals, code: int) -> None:
     simulated_cluster.behave("seconds=100")

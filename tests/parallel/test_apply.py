@@ -17,11 +17,11 @@ NUM_SAMPLES = 4
 
 
 def recipe(num_micro_batches: int, optimizer_sharding: bool) -> RunConfig:
-    """A network in which the attention's scores of one layer are more than all weights."""
+    """The scores of a layer's attention are more than all weights, and sixteen times the mask that layers share."""
     return build_config(
         {
             "model": {
-                "num_layers": 3, "hidden_size": 32, "num_heads": 4, "vocab_size": 64, "seq_length": 256,
+                "num_layers": 3, "hidden_size": 32, "num_heads": 16, "vocab_size": 64, "seq_length": 256,
                 "dropout": 0.1, "compute_dtype": "float16", "final_norm": "before_query_layer",
             },
             "train": {

@@ -1,7 +1,8 @@
 """Stands in for `pangu train` where training does not matter: a rank that leaves its environment, waits, and ends.
 
 The file `behaviour` in the working directory says what it does: seconds=S, die=RANK, fail_once=RANK,
-checkpoint=STEP, together=N (wait for N ranks as training would).
+checkpoint=STEP, together=N (wait for N ranks as training would), linger=S (be the only process that is this rank, as
+training would, and take S seconds to save).
 """
 
 from __future__ import annotations
@@ -21,10 +22,18 @@ folder.mkdir(parents=True, exist_ok=True)
 
 def save(number: int, frame: FrameType | None) -> None:
     (folder / f"saved_{rank}").touch()
+    time.sleep(float(behaviour.get("linger", "0")))
+    (folder / f"lives_{rank}").unlink(missing_ok=True)
     sys.exit(128 + signal.SIGTERM)
 
 
 signal.signal(signal.SIGTERM, save)
+if behaviour.get("linger"):
+    from pangu_alpha.cli.train import alone
+
+    lock = alone(folder.parent, int(rank))
+    lock.__enter__()
+    (folder / f"lives_{rank}").touch(exist_ok=False)
 seen = {"environment": dict(os.environ), "words": sys.argv[1:], "process": os.getpid()}
 aside = folder / f"{rank}.part"
 aside.write_text(json.dumps({**seen, "cores": sorted(os.sched_getaffinity(0)), "directory": str(Path.cwd())}))
@@ -45,3 +54,4 @@ if behaviour.get("checkpoint"):
         with (folder.parent / "metrics.jsonl").open("a") as metrics:
             metrics.write(f"step {behaviour['checkpoint']}\n")
 time.sleep(float(behaviour.get("seconds", "0")))
+(folder / f"lives_{rank}").unlink(missing_ok=True)

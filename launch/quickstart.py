@@ -35,7 +35,7 @@ from pangu_alpha.reading import parse_json, read_json
 from pangu_alpha.tokenizer import train_tokenizer as learn_pieces
 
 PROJECT = Path(__file__).resolve().parent.parent
-RECIPE = Path(os.path.relpath(PROJECT / "configs" / "tiny_cpu.yaml"))
+RECIPE = Path(os.path.relpath(PROJECT / "configs" / "quickstart.yaml"))
 BIN = Path(os.path.relpath(sys.executable)).parent
 """Where the commands of this Python are, as a user in this directory types it."""
 PROMPTS = ("话说天下大势，", "却说曹操", "玄德曰：")

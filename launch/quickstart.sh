@@ -4,7 +4,7 @@
 # trains, measures the result and lets it continue three prompts.
 #
 # Usage: bash launch/quickstart.sh [section.key=value ...] [--text PATH ...] [--output DIR]
-#   section.key=value  settings that replace those of configs/tiny_cpu.yaml
+#   section.key=value  settings that replace those of configs/quickstart.yaml
 #   --text PATH ...    own .txt, .jsonl or .jsonl.zst files, or directories of them
 #   --output DIR       where everything goes (default: runs/quickstart)
 #   PYTHON=...         the Python 3.10, 3.11 or 3.12 to use

@@ -69,7 +69,7 @@ class TinyProject:
     def pangu(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `pangu` with `words` to its end."""
         process = self.start(*words)
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=300)
         return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
     def losses(self, run: str) -> list[tuple[int, float, float]]:

@@ -41,14 +41,14 @@ def message(values: dict[str, Any], *overrides: str) -> str:
 
 class TestRecipes:
     def test_all_are_listed(self) -> None:
-        assert list_recipes() == ["13b", "200b_1024", "200b_2048", "2b6", "350m", "tiny_cpu"]
+        assert list_recipes() == ["13b", "200b_1024", "200b_2048", "2b6", "350m", "quickstart", "tiny_cpu"]
 
-    @pytest.mark.parametrize("name", ["13b", "200b_1024", "200b_2048", "2b6", "350m", "tiny_cpu"])
+    @pytest.mark.parametrize("name", ["13b", "200b_1024", "200b_2048", "2b6", "350m", "quickstart", "tiny_cpu"])
     def test_loads_by_name_and_by_path(self, name: str) -> None:
         config = load_config(name)
         assert config == load_config(RECIPES / f"{name}.yaml") == load_config(str(RECIPES / f"{name}.yaml"))
 
-    @pytest.mark.parametrize("name", ["13b", "200b_1024", "200b_2048", "2b6", "350m", "tiny_cpu"])
+    @pytest.mark.parametrize("name", ["13b", "200b_1024", "200b_2048", "2b6", "350m", "quickstart", "tiny_cpu"])
     def test_survives_being_written_and_read(self, name: str, tmp_path: Path) -> None:
         """`pangu config show --yaml` prints a recipe."""
         config = load_config(name)

@@ -140,4 +140,4 @@ def test_mistakes_are_explained(run: Run, text: Path, words: list[str], expected
 def test_help_has_examples(action: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["data", *action, "--help"])
-    assert "pangu data " in capsys.readouterr().out.split("example")[1]
+    assert "pangu data " in capsys.readouterr().out.split("example")[-1]

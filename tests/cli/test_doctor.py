@@ -15,7 +15,8 @@ from pangu_alpha.cli.main import main
 # Runs the script on this machine, which then has the addresses of all hosts.
 SSH = """\
 #!/bin/bash
-while [[ $1 == -* ]]; do shift 2; done
+while [[ $1 == -o ]]; do shift 2; done
+[[ $1 == -- ]] && shift
 [[ $1 == 127.0.0.9 ]] && { echo "ssh: connect to host $1 port 22: Connection refused" >&2; exit 255; }
 exec bash -c "$2"
 """

@@ -31,5 +31,6 @@ def test_only_a_rank_writes_a_record(
     monkeypatch.setattr(train, "_train", lambda *_: None)
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    train.run(parser.parse_args(["tiny_cpu", f"output={tmp_path}"]))
+    workers = f"parallel.dp={environment.get('MS_WORKER_NUM', 1)}"
+    train.run(parser.parse_args(["tiny_cpu", f"output={tmp_path}", workers]))
     assert list(read_heartbeats(tmp_path)) == ranks

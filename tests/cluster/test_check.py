@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,15 @@ def test_a_mesh_that_the_devices_cannot_carry(rank_table_documents: Documents, r
         "mesh: dp(2) × mp(8) × pp(2) = 32 ≠ devices(16); change parallel.dp, mp or pp until the product is the number "
         "of devices, or use another rank table"
     )
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.2", "2.0"])
+def test_numbers_of_thousands_of_digits(version: str, rank_table_documents: Documents, tmp_path: Path) -> None:
+    text = json.dumps(rank_table_documents[version])
+    for number in ('"' + "5" * 5000 + '"', "5" * 5000):
+        table = tmp_path / "table.json"
+        table.write_text(re.sub(r'"rank_id": "?3"?', f'"rank_id": {number}', text, count=1))
+        assert check_file(table)
 
 
 @pytest.mark.parametrize("name", ["-oProxyCommand=x", "../../x", "a/b"])

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pangu_alpha.errors import ClusterError
-from pangu_alpha.reading import read_json
+from pangu_alpha.reading import read_json, whole_number
 from pangu_alpha.reading.numbers import MAX_DIGITS
 
 Version = Literal["1.0", "1.2", "2.0"]
@@ -259,8 +259,8 @@ def _validate(model: type[TableForm], document: dict[str, Any]) -> tuple[TableFo
             parent = parent[step]
         if detail["type"] == "string_type" and type(detail["input"]) is int:
             parent[key] = str(detail["input"])
-        elif detail["type"] == "int_type" and str(detail["input"]).isdecimal():
-            parent[key] = int(detail["input"])
+        elif detail["type"] == "int_type" and (number := whole_number(str(detail["input"]))) is not None:
+            parent[key] = number
     problems = [
         replace(_explain(detail), kind=re.sub(r"\d+", "", f"{detail['type']} {detail['loc']}")) for detail in details
     ]

@@ -38,7 +38,7 @@ def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedPr
         (BrokenPipeError(32, "Broken pipe"), 1, "a process that this one talks to has ended"),
         (UnicodeEncodeError("gbk", "✓", 0, 1, "illegal"), 2, "set LC_ALL=C.UTF-8"),
         (MemoryError("Unable to allocate 1 EiB"), 1, "not enough memory (Unable to allocate 1 EiB): ask for less"),
-        (KeyboardInterrupt(), 130, "test: interrupted"),
+        (KeyboardInterrupt(), 130, "test: stopped by Ctrl-C"),
     ],
 )
 def test_every_error_is_a_sentence(

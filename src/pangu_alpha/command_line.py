@@ -82,7 +82,7 @@ def run_program(name: str, work: Callable[[], int]) -> int:
     except PanguError as error:
         return _complain(name, str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain(name, "interrupted", 130)
+        return _complain(name, "stopped by Ctrl-C", 130)
     except BrokenPipeError:
         # The reader of the output (`| head`) has seen enough. Of any other pipe it is a failure.
         return 0 if _reader_is_gone() else _complain(name, "a process that this one talks to has ended", 1)

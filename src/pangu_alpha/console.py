@@ -54,8 +54,9 @@ def progress(description: str, total: float, unit: str, done: int = 0) -> Iterat
 
 
 def signal_name(number: int) -> str:
-    """What a person calls a signal."""
-    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    """What a person calls a signal that asks a training to stop."""
+    # While a graph runs, MindSpore turns the signal of Ctrl-C into SIGTERM.
+    return "Ctrl-C" if number == signal.SIGINT else "Ctrl-C or SIGTERM"
 
 
 def si(number: float) -> str:

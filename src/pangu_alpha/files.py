@@ -103,16 +103,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pangu_alpha"
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path, with_hidden: bool = True) -> Iterator[Path]:
     """Every file in `folder` and below it, sorted; folders that are links are followed, but not back to where they are.
+
+    Args:
+        folder: to look in.
+        with_hidden: whether what has a name that begins with a dot counts; otherwise nothing of it is looked at.
 
     Raises:
         OSError: a folder cannot be read, or a link leads nowhere.
     """
-    yield from _files_below(folder, frozenset())
+    yield from _files_below(folder, with_hidden, frozenset())
 
 
-def _files_below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+def _files_below(folder: Path, with_hidden: bool, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     try:
         status, entries = folder.stat(), sorted(folder.iterdir())
     except FileNotFoundError:
@@ -123,8 +127,10 @@ def _files_below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Pa
     if identity in above:  # a link to a folder that holds it
         return
     for entry in entries:
+        if not with_hidden and entry.name.startswith("."):
+            continue
         if entry.is_dir():
-            yield from _files_below(entry, above | {identity})
+            yield from _files_below(entry, with_hidden, above | {identity})
         elif entry.is_file():
             yield entry
         elif entry.is_symlink():

@@ -65,6 +65,35 @@ def test_an_index_that_was_changed_is_damaged(tmp_path: Path, before: str, after
         open_checkpoint(index.parent)
 
 
+def test_that_an_index_cannot_be_checked_is_said(tmp_path: Path) -> None:
+    index = save(tmp_path, 5) / "index.json"
+    fields = json.loads(index.read_text(encoding="utf-8"))
+    del fields["checksum"]
+    index.write_text(json.dumps({**fields, "version": 1}), encoding="utf-8")
+    for find, place in (
+        (newest_good_checkpoint, tmp_path),
+        (find_checkpoint, tmp_path),
+        (find_checkpoint, index.parent),
+    ):
+        reports: list[str] = []
+        assert find(place, reports.append).step == 5  # type: ignore[union-attr]
+        assert len(reports) == 1 and "has no checksum of itself" in reports[0]
+
+
+def test_a_file_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path, step)
+    weights = tmp_path / "step_00000002" / "weights.safetensors"
+    weights.unlink()
+    # Reading it fails as on a bad disk: memory of the process that is not mapped.
+    weights.symlink_to("/proc/self/mem")
+    reports: list[str] = []
+    assert newest_good_checkpoint(tmp_path, reports.append).step == 1  # type: ignore[union-attr]
+    assert "weights.safetensors cannot be read: Input/output error" in reports[0]
+    prune_checkpoints(tmp_path, 1)
+    assert (tmp_path / "step_00000001").exists()
+
+
 def test_an_index_of_the_first_format_has_no_checksum(tmp_path: Path) -> None:
     index = save(tmp_path, 5) / "index.json"
     fields = json.loads(index.read_text(encoding="utf-8"))

@@ -52,6 +52,7 @@ def test_linked_folders_are_read_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "far" / "b.txt").write_text("乙", encoding="utf-8")
     (tmp_path / "text" / "far").symlink_to(tmp_path / "far")
     (tmp_path / "far" / "back").symlink_to(tmp_path / "text")
+    (tmp_path / "text" / ".#a.txt").symlink_to("user@host.77")  # an editor's lock
     assert list(read_documents([tmp_path / "text"])) == ["甲", "乙"]
     (tmp_path / "text" / "gone").symlink_to("nowhere")
     with pytest.raises(DataError, match="text/gone: cannot be read"):

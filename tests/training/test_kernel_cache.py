@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from pangu_alpha.files import file_sha256
+from pangu_alpha.training import kernel_cache
 from pangu_alpha.training.kernel_cache import prepare_kernel_cache
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """A kernel of three files, and an old date on all of them."""
+    """A kernel of four files, as MindSpore keeps it."""
     folder = tmp_path / "akg_kernel_meta"
     folder.mkdir()
     (tmp_path / "a.c").write_text("int f(void) { return 1; }")
     subprocess.run(["gcc", "-shared", "-o", folder / "Fused_Add_1.so", tmp_path / "a.c"], check=True)
-    (folder / "Fused_Add_1.json").write_text("{}")
+    (folder / "Fused_Add_1.o").write_bytes(b"object")
+    checksums = {"sha256": file_sha256(folder / "Fused_Add_1.so"), "objSha256": file_sha256(folder / "Fused_Add_1.o")}
+    (folder / "Fused_Add_1.json").write_text(json.dumps({"kernelName": "Fused_Add_1_kernel", **checksums}))
     (folder / "Fused_Add_1.info").write_text("{}")
     return tmp_path
 
 
-def _age(cache: Path) -> None:
-    for path in (cache / "akg_kernel_meta").iterdir():
-        os.utime(path, (0, 0))
-
-
 def test_whole_kernels_stay(cache: Path) -> None:
-    _age(cache)
     assert prepare_kernel_cache(cache)
-    assert len(list((cache / "akg_kernel_meta").iterdir())) == 3
+    assert len(list((cache / "akg_kernel_meta").iterdir())) == 4
 
 
-@pytest.mark.parametrize("ending", [".so", ".json", ".info"])
+@pytest.mark.parametrize("ending", [".so", ".o", ".json", ".info"])
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_a_torn_file_takes_its_kernel_along(
     cache: Path, ending: str, share: float, capsys: pytest.CaptureFixture[str]
@@ -43,16 +41,28 @@ def test_a_torn_file_takes_its_kernel_along(
     path = cache / "akg_kernel_meta" / f"Fused_Add_1{ending}"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    _age(cache)
     assert prepare_kernel_cache(cache)
     assert list((cache / "akg_kernel_meta").iterdir()) == []
     assert f"Fused_Add_1 in {cache / 'akg_kernel_meta'} is damaged" in capsys.readouterr().err
 
 
-def test_a_file_that_another_process_may_be_writing_stays(cache: Path) -> None:
-    (cache / "akg_kernel_meta" / "Fused_Mul_2.so").write_bytes(b"")
+def test_one_bit_of_a_library_is_noticed(cache: Path) -> None:
+    path = cache / "akg_kernel_meta" / "Fused_Add_1.so"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
     assert prepare_kernel_cache(cache)
-    assert (cache / "akg_kernel_meta" / "Fused_Mul_2.so").exists()
+    assert list((cache / "akg_kernel_meta").iterdir()) == []
+
+
+def test_what_another_process_is_writing_stays(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cache / "akg_kernel_meta" / "Fused_Mul_2.so").write_bytes(b"")
+    description = cache / "akg_kernel_meta" / "Fused_Add_1.json"
+    content = description.read_bytes()
+    description.write_bytes(b"")
+    monkeypatch.setattr(kernel_cache.time, "sleep", lambda _: description.write_bytes(content))
+    assert prepare_kernel_cache(cache)
+    assert len(list((cache / "akg_kernel_meta").iterdir())) == 5
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,8 @@ class Checkpoint:
     """What the run needs to go on, as it was given to `save_checkpoint`."""
     shapes: dict[str, dict[str, tuple[int, ...]]]
     """Global shape of each tensor, by group."""
+    is_sealed: bool
+    """Whether index.json has a checksum of itself; those of earlier versions of this package have none."""
 
     def require_shapes(self, group: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse to go on unless `group` holds tensors of exactly these names and shapes.
@@ -145,13 +147,18 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} has format version {version}, but this program reads {FORMAT_VERSION}")
     if checksum != _index_checksum(index) and (checksum is not None or version > _VERSION_WITHOUT_CHECKSUM):
         raise CheckpointError(f"{index_path} is damaged: its checksum is not its own. Use another checkpoint")
+    is_sealed = checksum is not None
     for group, checksum in checksums.items():
         file = path / f"{group}.safetensors"
         if not file.is_file():
             raise CheckpointError(f"{path} is incomplete: {file.name} is missing. Use another checkpoint")
-        if file_sha256(file) != checksum:
+        try:
+            found = file_sha256(file)
+        except OSError as error:
+            raise CheckpointError(f"{file} cannot be read: {error.strerror}. Use another checkpoint") from error
+        if found != checksum:
             raise CheckpointError(f"{file} is damaged: its checksum is not that of index.json. Use another checkpoint")
-    return Checkpoint(path, step, state, shapes)
+    return Checkpoint(path, step, state, shapes, is_sealed)
 
 
 def list_checkpoints(root: Path) -> list[Path]:
@@ -170,7 +177,7 @@ def newest_good_checkpoint(root: Path, report: Callable[[str], None]) -> Checkpo
     """The newest checkpoint under `root` that is whole, or None when there is none at all.
 
     Args:
-        report: gets a line about each newer one that is damaged.
+        report: gets a line about each newer one that is damaged, and one when the index cannot be checked.
 
     Raises:
         CheckpointError: there are checkpoints, but all are damaged.
@@ -178,7 +185,7 @@ def newest_good_checkpoint(root: Path, report: Callable[[str], None]) -> Checkpo
     paths = list_checkpoints(root)
     for path in reversed(paths):
         try:
-            return open_checkpoint(path)
+            return _reported(open_checkpoint(path), report)
         except CheckpointError as error:
             report(f"skipping a checkpoint: {error}")
     if paths:
@@ -193,7 +200,7 @@ def find_checkpoint(path: Path, report: Callable[[str], None]) -> Checkpoint:
         CheckpointError: there is none.
     """
     if (path / "index.json").is_file():
-        return open_checkpoint(path)
+        return _reported(open_checkpoint(path), report)
     for root in (path, path / "checkpoints"):
         if list_checkpoints(root):
             found = newest_good_checkpoint(root, report)
@@ -222,6 +229,15 @@ def prune_checkpoints(root: Path, keep: int, known_good: Container[Path] = ()) -
     without_index = (path for path in root.glob("step_*") if not (path / "index.json").exists())
     for leftover in (*root.glob(".writing_*"), *root.glob(f".*{ASIDE}"), *without_index):
         remove(leftover)
+
+
+def _reported(checkpoint: Checkpoint, report: Callable[[str], None]) -> Checkpoint:
+    if not checkpoint.is_sealed:
+        report(
+            f"{checkpoint.path}/index.json has no checksum of itself, as an earlier version wrote it: its step and its "
+            "place in the data are taken as they are"
+        )
+    return checkpoint
 
 
 def _is_good(path: Path) -> bool:

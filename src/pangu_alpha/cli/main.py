@@ -33,7 +33,7 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0; 2 for a wrong input, 1 for a failed run, 130 if interrupted."""
+    """Run the command line and return the exit code: 0; 2 for a wrong input, 1 for a failed run, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
 
     def work() -> int:

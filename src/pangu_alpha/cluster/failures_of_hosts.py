@@ -113,7 +113,7 @@ CAUSES = (
         "refused by pangu",
         "{message}",
         "the message says the way out",
-        pattern=r"^pangu: (?P<message>(?!interrupted).+)",
+        pattern=r"^pangu: (?P<message>(?!stopped by Ctrl-C).+)",
     ),
     KnownFailure(
         "package missing",

@@ -36,7 +36,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             try:
-                inside = [entry for entry in files_below(path) if _is_text(entry) and not _is_hidden(entry, path)]
+                inside = [entry for entry in files_below(path, with_hidden=False) if _is_text(entry)]
             except OSError as error:
                 raise DataError(
                     f"{error.filename}: cannot be read: {error.strerror}. Make it readable, or name "
@@ -75,10 +75,6 @@ def read_documents(paths: Iterable[Path], advance: Callable[[float], None] | Non
 
 def _is_text(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS)
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _read(files: list[Path], advance: Callable[[float], None]) -> Iterator[str]:

@@ -7,17 +7,17 @@ disk has left empty or torn.
 from __future__ import annotations
 
 import json
-import struct
 import tempfile
 import time
 from pathlib import Path
 
 from pangu_alpha.console import say
+from pangu_alpha.files import file_sha256
 
 _KERNELS = "akg_kernel_meta"
 """MindSpore's name for the folder of the kernels."""
-_YOUNG = 30.0
-"""Seconds in which another process may still be writing a file."""
+_WRITING = 0.5
+"""Seconds that another process needs at most to fill a description that it has just opened."""
 
 
 def prepare_kernel_cache(cache: Path) -> bool:
@@ -38,36 +38,28 @@ def prepare_kernel_cache(cache: Path) -> bool:
 
 
 def _remove_damaged(folder: Path) -> None:
-    damaged = {path.stem for path in folder.iterdir() if not _is_whole(path)}
+    damaged = _damaged(folder)
+    if damaged:
+        time.sleep(_WRITING)
+        damaged &= _damaged(folder)
     for name in damaged:
         say(f"the fused kernel {name} in {folder} is damaged: it is made again")
         for path in folder.glob(f"{name}.*"):
             path.unlink(missing_ok=True)
 
 
+def _damaged(folder: Path) -> set[str]:
+    """Names of the kernels that are not what their description says; it is written last, so one without is not read."""
+    return {path.stem for path in folder.glob("*.json") if not _is_whole(path)}
+
+
 def _is_whole(path: Path) -> bool:
-    if time.time() - path.stat().st_mtime < _YOUNG:
-        return True
-    content = path.read_bytes()
-    if path.suffix in (".so", ".o"):
-        return _is_whole_object(content)
-    if path.suffix in (".json", ".info"):
-        return _is_json(content)
-    return True
-
-
-def _is_json(content: bytes) -> bool:
     try:
-        json.loads(content)
-    except ValueError:
+        description = json.loads(path.read_bytes())
+        json.loads(path.with_suffix(".info").read_bytes())
+        return bool(
+            description["sha256"] == file_sha256(path.with_suffix(".so"))
+            and description["objSha256"] == file_sha256(path.with_suffix(".o"))
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
-    return True
-
-
-def _is_whole_object(content: bytes) -> bool:
-    """Whether an ELF file of 64 bits holds its table of sections, which is at its end."""
-    if len(content) < 64 or content[:4] != b"\x7fELF":
-        return False
-    (table,) = struct.unpack_from("<Q", content, 0x28)
-    size, count = struct.unpack_from("<HH", content, 0x3A)
-    return bool(table + size * count <= len(content))

@@ -12,8 +12,6 @@ LOSS_PICTURE = "loss.png"
 TENSORBOARD = "tensorboard"
 HEARTBEATS = "heartbeats"
 LOGS = "logs"
-LOCK = ".lock"
-"""Held by the process that writes the run."""
 
 
 def checkpoints_of(output: Path) -> Path:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pangu_alpha.console import say
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
 
 
-WAIT_FOR_WRITER = 30.0
-"""Seconds that a run waits for an earlier one in its directory: the ranks of a launcher that was killed need some 25 to
-notice it, and one that was asked to stop may be saving."""
+ENDING_SECONDS = 60.0
+"""How long the ranks of a launcher wait for those of one that was killed: these need some 25 s to notice it, and then
+finish a step and save."""
 
 
 class Report(Protocol):
@@ -81,8 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
             processes = Processes(config.parallel.num_devices)
             ranks = processes.ranks
             stack.enter_context(processes.ending_together())
-        if 0 in ranks:
-            stack.enter_context(_only_writer(config))
+        if ranks:
+            stack.enter_context(alone(config.output, ranks[0]))
         heartbeats = [stack.enter_context(HeartbeatWriter(config, rank)) for rank in ranks]
 
         def report(phase: str, step: int | None = None) -> None:
@@ -92,13 +93,13 @@ def run(arguments: argparse.Namespace) -> None:
         _train(config, arguments.verbose, report, processes)
 
 
-def _only_writer(config: RunConfig) -> AbstractContextManager[None]:
-    """Holds the run's directory, so that two runs never write to it at once."""
+def alone(output: Path, rank: int) -> AbstractContextManager[None]:
+    """Lets no other process be this rank in the same output: no two runs write to it, and no two jobs meet."""
     from pangu_alpha.locks import only_one
-    from pangu_alpha.run_folder import LOCK
 
-    config.output.mkdir(parents=True, exist_ok=True)
-    return only_one(config.output / LOCK, f"the run {config.output}", "set another output", WAIT_FOR_WRITER)
+    output.mkdir(parents=True, exist_ok=True)
+    patience = ENDING_SECONDS if "RANK_ID" in os.environ else 0.0
+    return only_one(output / f".rank_{rank}.lock", f"rank {rank} of the run {output}", "set another output", patience)
 
 
 def _own_ranks() -> Sequence[int]:

@@ -149,7 +149,7 @@ def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -
     assert code == 0, stderr
     assert "> 'my run/logs/rank_0.log' 2>&1" in stdout and "-- 127.0.0.2" in stdout
     first, second = stdout.split("# server 127.0.0.2")
-    assert "parallel.dp=4 parallel.dp=16" in first, "the workers decide"
+    assert "parallel.dp=4 'output=my run' parallel.dp=16" in first, "the workers decide"
     for rank in range(16):
         part = first if rank < 8 else second
         assert f"RANK_ID={rank} RANK_SIZE=16 DEVICE_ID={rank % 8} MS_SCHED_HOST=127.0.0.1" in part
@@ -159,7 +159,7 @@ def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--workers", "9", "--hosts", "hosts", "train.batch_size=9"), "--workers 9 ÷ 2 hosts is not whole"),
+        (("--workers", "1", "--hosts", "hosts", "train.batch_size=9"), "--workers 1 ÷ 2 hosts is not whole"),
         (("--workers", "5", "parallel.mp=2"), "--workers 5 ÷ (parallel.mp(2) × parallel.pp(1)) is not a whole number"),
         (("--workers", "2", "--hosts", "option"), "option, line 2: '-oProxyCommand=x' is not the name of a host"),
         (("--workers", "2", "--hosts", "far"), "host 127.0.0.1 is 127.0.0.1 here, where no other server can reach it"),

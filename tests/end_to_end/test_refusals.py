@@ -51,6 +51,6 @@ def test_checkpoint_of_another_network_is_refused(tiny_project: TinyProject, ref
 
 
 def test_checkpoint_of_other_data_is_refused(tiny_project: TinyProject, reference_run: str) -> None:
-    done = tiny_project.pangu("train", "recipe.yaml", f"output={reference_run}", "train.seed=2")
+    done = tiny_project.pangu("train", "recipe.yaml", f"output={reference_run}", "train.seed=2", "train.steps=301")
     assert done.returncode == 2, done.stderr
     assert "was trained on other data" in done.stderr

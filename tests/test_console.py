@@ -29,6 +29,14 @@ def test_plain_lines_count_this_start_and_give_the_recent_speed(
     assert lines[-1] == "training: done, 500 steps in 5 min 00 s (1.67/s)"
 
 
+def test_a_slow_start_is_not_part_of_the_speed(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("training", 100, "steps", done=50, slow_start=True) as advance:
+        for seconds in [300, *[2] * 5]:
+            clock[0] += seconds
+            advance(1)
+    assert capsys.readouterr().err.splitlines()[0] == "training: 56%, 6 steps, 0.5/s, 1 min 28 s left"
+
+
 def test_work_that_takes_long_shows_life(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with progress("compiling", 4, "programs") as advance:
         for _ in range(100):

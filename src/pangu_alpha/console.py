@@ -32,7 +32,9 @@ def write_data(data: bytes) -> None:
 
 
 @contextmanager
-def progress(description: str, total: float, unit: str, done: int = 0) -> Iterator[Callable[[float], None]]:
+def progress(
+    description: str, total: float, unit: str, done: int = 0, *, slow_start: bool = False
+) -> Iterator[Callable[[float], None]]:
     """Show how far long work is, how fast it goes and how long it will still take.
 
     Args:
@@ -40,6 +42,7 @@ def progress(description: str, total: float, unit: str, done: int = 0) -> Iterat
         total: amount of work, in `unit`.
         unit: what is counted, for example ``tokens`` or ``bytes``.
         done: amount that an earlier start has done; neither counted nor part of the speed.
+        slow_start: whether something is compiled before the first amount is done, so that it says nothing of the speed.
 
     Yields:
         A function to call with the amount done since the last call; with 0 it shows that the work goes on.
@@ -48,7 +51,7 @@ def progress(description: str, total: float, unit: str, done: int = 0) -> Iterat
         with _rich_bar(description, total, unit, done) as advance:
             yield advance
     else:
-        lines = _PlainLines(description, total, unit, done)
+        lines = _PlainLines(description, total, unit, done, slow_start)
         yield lines.advance
         lines.finish()
 
@@ -104,8 +107,9 @@ def _rich_bar(description: str, total: float, unit: str, done: int) -> Iterator[
 class _PlainLines:
     """A line every `PLAIN_INTERVAL` seconds, with the speed since some `_RECENT` seconds ago."""
 
-    def __init__(self, description: str, total: float, unit: str, before: int) -> None:
+    def __init__(self, description: str, total: float, unit: str, before: int, slow_start: bool) -> None:
         self._description, self._total, self._unit, self._before = description, total, unit, before
+        self._slow_start = slow_start
         self._done = 0.0
         self._start = self._last = time.monotonic()
         self._recent = deque([(self._start, 0.0)], maxlen=1 + round(_RECENT / PLAIN_INTERVAL))
@@ -113,6 +117,12 @@ class _PlainLines:
     def advance(self, amount: float) -> None:
         self._done += amount
         now = time.monotonic()
+        if self._slow_start and self._done:
+            self._slow_start = False
+            self._recent.clear()
+            self._recent.append((now, self._done))
+            self._last = now
+            return
         if now - self._last >= PLAIN_INTERVAL:
             self._last = now
             then, done_then = self._recent[0]

@@ -13,33 +13,15 @@ from tests.conftest import user_environment
 ROOT = Path(__file__).parents[2]
 
 
-def _commands(document: str, heading: str) -> str:
-    """The indented lines of a section."""
+def _commands(document: str, headings: str) -> str:
+    """The indented lines of the sections whose headings match the pattern `headings`."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section is not None
-    return "".join(f"{line}\n" for line in re.findall(r"^    (.*)$", section[1], re.MULTILINE))
+    sections = re.findall(rf"^## {headings}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return "".join(f"{line}\n" for line in re.findall(r"^    (.*)$", "".join(sections), re.MULTILINE))
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A directory that looks like the checkout, whose installation is that of these tests."""
-    for name in ("configs", "requirements.txt"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    (tmp_path / "launch").mkdir()
-    for path in (ROOT / "launch").iterdir():
-        (tmp_path / "launch" / path.name).symlink_to(path)
-    # The installation has its own tests; what comes after it is meant here.
-    (tmp_path / "launch" / "install.sh").unlink()
-    (tmp_path / "launch" / "install.sh").write_text("test -x .venv/bin/python\n", encoding="utf-8")
-    return tmp_path
-
-
-def test_one_verb_at_a_time(checkout: Path) -> None:
-    script = _commands("README.md", "One verb at a time")
-    assert script.count("\n") > 20
-    done = subprocess.run(
+def _paste(checkout: Path, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=checkout,
         env=user_environment(),
@@ -48,7 +30,45 @@ def test_one_verb_at_a_time(checkout: Path) -> None:
         encoding="utf-8",
         timeout=550,
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert "却说曹操" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that looks like the checkout, whose installation is that of these tests."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("configs", "hccl_configs", "requirements.txt"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "launch").mkdir()
+    for path in (ROOT / "launch").iterdir():
+        (folder / "launch" / path.name).symlink_to(path)
+    # The installation has its own tests; what comes after it is meant here.
+    (folder / "launch" / "install.sh").unlink()
+    (folder / "launch" / "install.sh").write_text("test -x .venv/bin/python\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_verb_at_a_time(checkout: Path) -> subprocess.CompletedProcess[str]:
+    script = _commands("README.md", "One verb at a time")
+    assert script.count("\n") > 20
+    return _paste(checkout, script)
+
+
+def test_one_verb_at_a_time(checkout: Path, one_verb_at_a_time: subprocess.CompletedProcess[str]) -> None:
+    assert one_verb_at_a_time.returncode == 0, one_verb_at_a_time.stdout[-2000:] + one_verb_at_a_time.stderr[-4000:]
+    assert "却说曹操" in one_verb_at_a_time.stdout
     for product in ("run/loss.png", "run/checkpoints/step_00000020/index.json", "two_workers/loss.png"):
         assert (checkout / "mine" / product).exists(), product
+
+
+@pytest.mark.usefixtures("one_verb_at_a_time")
+def test_from_an_empty_cluster_to_step_1(checkout: Path) -> None:
+    script = _commands("docs/cluster.md", r"[2-7]\. ")
+    assert script.count("launch/train_rank_table.sh") == 3
+    done = _paste(checkout, "source .venv/bin/activate\n" + script)
+    printed = done.stdout[-4000:] + done.stderr[-4000:]
+    assert done.returncode == 0, printed
+    assert "rank 3 died (killed by SIGKILL)" in done.stderr and "the launcher's exit code: 1" in done.stdout, printed
+    assert "rank 3 failed first" in done.stdout and "going on after step " in done.stderr, printed
+    assert done.stdout.rstrip().endswith("all ranks have ended well"), printed

@@ -23,7 +23,8 @@ class ShowProgress(Callback):
         """Open the bar."""
         if trainer.is_main:
             steps = trainer.config.train.steps
-            self._advance = self._bar.enter_context(progress("training", steps, "steps", trainer.progress.step))
+            done = trainer.progress.step
+            self._advance = self._bar.enter_context(progress("training", steps, "steps", done, slow_start=True))
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Advance the bar; now and then print a line."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pangu_alpha.files import write_text
+from pangu_alpha.files import flush, written_aside
 
 Record = dict[str, Any]
 
@@ -58,7 +58,9 @@ def keep_records(path: Path, keep: Callable[[Record], bool], report: Callable[[s
     """Remove the records that `keep` refuses, and lines that are damaged; see `read_records`."""
     if path.exists():
         kept = [record for record in read_records(path, report) if keep(record)]
-        write_text(path, "".join(to_json(record) + "\n" for record in kept))
+        with written_aside(path) as aside:
+            aside.write_text("".join(to_json(record) + "\n" for record in kept), encoding="utf-8")
+            flush(aside)  # it replaces what a whole run has written: that must outlive the machine, too
 
 
 def _finite(value: Any) -> Any:

@@ -19,7 +19,7 @@ from pangu_alpha.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from pangu_alpha.errors import CheckpointError
+from pangu_alpha.errors import CheckpointError, TrainingError
 
 
 def save(root: Path, step: int) -> Path:
@@ -108,7 +108,7 @@ def test_an_index_of_the_first_format_has_no_checksum(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_numbers_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path, bad: float) -> None:
     weights = {"a": np.float32([1, 2]), "b": np.float32([[bad, 0]])}
-    with pytest.raises(CheckpointError, match="after step 7, b holds numbers that are not finite"):
+    with pytest.raises(TrainingError, match="after step 7, b holds numbers that are not finite"):
         save_checkpoint(tmp_path, 7, {"weights": weights}, {})
     assert list(tmp_path.iterdir()) == []
     path = save(tmp_path, 5)

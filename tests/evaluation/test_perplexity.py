@@ -8,7 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from pangu_alpha.config import ModelConfig
-from pangu_alpha.errors import ConfigError, DataError
+from pangu_alpha.errors import CheckpointError, ConfigError, DataError
 from pangu_alpha.evaluation.perplexity import measure_perplexity
 from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
@@ -87,3 +87,16 @@ def test_wrong_arguments_are_refused(scorer: tuple[PanguAlpha, ModelConfig, Toke
         measure_perplexity(*scorer, lu_xun, stride=8, batch_size=0)
     with pytest.raises(DataError, match="no text"):
         measure_perplexity(*scorer, ["", ""], stride=8, batch_size=1)
+
+
+def test_weights_that_give_no_finite_loss_are_named(
+    scorer: tuple[PanguAlpha, ModelConfig, Tokenizer], lu_xun: list[str]
+) -> None:
+    table = next(iter(scorer[0].get_parameters()))
+    before = table.asnumpy().copy()
+    table.set_data(Tensor(np.full_like(before, 3e38)))
+    try:
+        with pytest.raises(CheckpointError, match=r"not finite: its training had diverged.* float32"):
+            measure_perplexity(*scorer, lu_xun, stride=8, batch_size=1)
+    finally:
+        table.set_data(Tensor(before))

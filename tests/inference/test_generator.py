@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mindspore import Tensor
 
-from pangu_alpha.errors import ConfigError, DataError
+from pangu_alpha.errors import CheckpointError, ConfigError, DataError
 from pangu_alpha.inference import Generator, SamplingOptions
 
 EOD, EOT = 2, 3
@@ -121,3 +122,14 @@ def test_an_empty_prompt_and_an_empty_batch_are_refused(generator: Generator, pa
     with pytest.raises(ConfigError, match="batch_size is 0"):
         Generator(*parts, batch_size=0)
     assert generator.generate([], GREEDY) == []
+
+
+def test_weights_that_give_no_finite_logits_are_named(generator: Generator, parts: Any) -> None:
+    table = next(iter(parts[0].get_parameters()))
+    before = table.asnumpy().copy()
+    table.set_data(Tensor(np.full_like(before, 3e38)))
+    try:
+        with pytest.raises(CheckpointError, match=r"of prompt 1 the network gives numbers that are not finite"):
+            generator.generate(PROMPTS, GREEDY)
+    finally:
+        table.set_data(Tensor(before))

@@ -1,8 +1,10 @@
-"""What `pangu train` refuses by the recipe alone, the doctor and the launchers refuse in the same words."""
+"""What `pangu train` refuses by the recipe alone, doctor, launchers and boot file refuse in the same words."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from pangu_alpha.training.runnable import require_runnable
 if TYPE_CHECKING:
     from tests.launch.conftest import SimulatedCluster
 
+LAUNCH = Path(__file__).parents[2] / "launch"
 REFUSED = {
     "operator-level parallelism": ["parallel.dp=8", "parallel.mp=2"],
     "a pipeline": ["parallel.dp=8", "parallel.pp=2", "train.num_micro_batches=2"],
@@ -64,7 +67,11 @@ def test_nobody_passes_what_training_refuses(
             code, stdout, stderr = simulated_cluster.answer(*words, *dry)
             assert (code, stdout) == (2, "")
             assert expected in stderr
-    assert not Path("run").exists(), "nothing was started"
+    if "device=cpu" not in settings:  # which the boot file refuses before everything else
+        code, stdout, stderr = _boot(simulated_cluster, settings, monkeypatch)
+        assert (code, stdout) == (2, "")
+        assert expected in stderr
+    assert not Path("run").exists() and not Path("cache").exists(), "nothing was started"
 
 
 def test_a_wrong_number_of_processes_is_refused_before_the_data(
@@ -73,6 +80,24 @@ def test_a_wrong_number_of_processes_is_refused_before_the_data(
     assert "= 8, but this job has 16 process(es)" in sentence(["parallel.dp=8"])
     assert main(["train", "recipe.yaml"]) == 2
     assert "= 16, but this job has 1 process(es)" in capsys.readouterr().err
+
+
+def _boot(cluster: SimulatedCluster, settings: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the boot file of rank 9."""
+    for name, value in {
+        "RANK_TABLE_FILE": "table.json", "RANK_ID": "9", "RANK_SIZE": "16", "ASCEND_DEVICE_ID": "1", "JOB_ID": "job"
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    words = ["--recipe=recipe.yaml", "--work_dir=cache", *(f"--{setting}" for setting in settings)]
+    done = subprocess.run(
+        [sys.executable, str(LAUNCH / "modelarts_boot.py"), *words],
+        cwd=cluster.folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 def _doctor(settings: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -76,9 +76,11 @@ class Samples:
 def make_trainer(
     make_config: Callable[..., RunConfig], sample_batch: Callable[..., Batch], tmp_path: Path
 ) -> Callable[..., Trainer]:
-    def make(losses: Callable[[int], float | None], *overrides: str, callbacks: Any = None) -> Trainer:
+    def make(
+        losses: Callable[[int], float | None], *overrides: str, callbacks: Any = None, mean_loss: Any = None
+    ) -> Trainer:
         config = make_config(f"output={tmp_path}", "train.checkpoint_every=2", "train.steps=6", *overrides)
-        backend = Backend(Told(losses), Alone(), True, None, 1e9)
+        backend = Backend(Told(losses), Alone(), True, mean_loss, 1e9)
         data: Any = Samples(sample_batch)
         return Trainer(config, data, backend, default_callbacks() if callbacks is None else callbacks)
 
@@ -153,6 +155,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_good_checkpoints(
     assert find_checkpoint(tmp_path, print).step == 4
 
 
+def test_a_validation_loss_that_is_not_finite_ends_the_run(
+    make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    losses = iter([3.0, math.nan])
+    trainer = make_trainer(lambda number: 3.0, "train.validate_every=2", mean_loss=lambda: next(losses))
+    with pytest.raises(TrainingError, match=r"step 4: the validation loss is nan"):
+        trainer.run()
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000002"]
+
+
 def test_skipping_for_ever_at_the_smallest_scale_ends_the_run(make_trainer: Callable[..., Trainer]) -> None:
     overrides = [FLOAT16, "train.steps=100", "loss_scale.initial=4", "loss_scale.max_overflows=5"]
     trainer = make_trainer(lambda number: None if number >= 3 else 3.0, *overrides)
@@ -177,7 +189,7 @@ def test_a_state_that_is_not_finite_is_not_saved(make_trainer: Callable[..., Tra
     step.tensors = lambda: {  # type: ignore[method-assign]
         name: value if step.number < 4 else value * math.nan for name, value in tensors().items()
     }
-    with pytest.raises(CheckpointError, match=r"after step 4, final_norm\.beta holds numbers that are not finite"):
+    with pytest.raises(TrainingError, match=r"after step 4, final_norm\.beta holds numbers that are not finite"):
         trainer.run()
     assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000002"]
 

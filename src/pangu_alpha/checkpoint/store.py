@@ -23,7 +23,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from pangu_alpha.errors import CheckpointError
+from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.files import ASIDE, aside_of, file_sha256, flush, remove, written_aside
 from pangu_alpha.reading import list_folder, read_json
 
@@ -98,12 +98,13 @@ def save_checkpoint(root: Path, step: int, groups: Mapping[str, Tensors], state:
         state: anything JSON can hold.
 
     Raises:
-        CheckpointError: a tensor is not finite, or the disk is full or not writable. What was there before stays.
+        TrainingError: a tensor is not finite. What was there before stays, here and below.
+        CheckpointError: the disk is full or not writable.
     """
     for tensors in groups.values():
         wrong = not_finite(tensors)
         if wrong is not None:
-            raise CheckpointError(
+            raise TrainingError(
                 f"after step {step}, {wrong} holds numbers that are not finite: the run has diverged, and nothing was "
                 "saved. Go on from the last checkpoint with a lower schedule.learning_rate"
             )

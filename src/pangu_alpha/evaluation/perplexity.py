@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pangu_alpha.config import ModelConfig, perplexity
 from pangu_alpha.console import progress
-from pangu_alpha.errors import ConfigError, DataError
+from pangu_alpha.errors import CheckpointError, ConfigError, DataError
 from pangu_alpha.evaluation.windows import pack_windows, sliding_windows
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
 from pangu_alpha.tokenizer import Tokenizer
@@ -65,6 +65,7 @@ def measure_perplexity(
     Raises:
         ConfigError: a stride or batch size out of range.
         DataError: there is no text.
+        CheckpointError: the loss is not finite.
     """
     if not 1 <= stride <= config.seq_length:
         raise ConfigError(f"the stride is {stride}, but it must be from 1 to the window of {config.seq_length} tokens")
@@ -87,5 +88,10 @@ def measure_perplexity(
     with progress("scoring", num_tokens, "tokens") as advance:
         for batch in pack_windows(windows, config.seq_length, batch_size, tokenizer.eod_id):
             nats += float(loss(*batch_tensors(batch)))
+            if not math.isfinite(nats):
+                raise CheckpointError(
+                    "the network's loss on this text is not finite: its training had diverged, or its weights are too "
+                    f"large for {config.compute_dtype}. Use an earlier checkpoint"
+                )
             advance(float(batch.loss_mask.sum()))
     return Perplexity(nats, num_tokens, num_characters, len(texts))

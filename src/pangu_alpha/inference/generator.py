@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.console import say
-from pangu_alpha.errors import ConfigError, DataError
+from pangu_alpha.errors import CheckpointError, ConfigError, DataError
 from pangu_alpha.inference.cached import CachedNetwork
 from pangu_alpha.inference.sampling import SamplingOptions, choose
 from pangu_alpha.inference.streaming import TextStream
@@ -109,6 +109,7 @@ class Generator:
         Raises:
             DataError: a prompt without a token.
             TokenizerError: a prompt has an id that is not in the vocabulary, or holds no proper text.
+            CheckpointError: the network gives numbers that are not finite.
         """
         encoded = [self._encode(number, prompt) for number, prompt in enumerate(prompts)]
         return self._run(encoded, options)
@@ -136,6 +137,12 @@ class Generator:
                 logits = session.step([(row.window[-1], row.positions[-1]) for row in rows])
 
     def _advance(self, row: _Row, logits: NDArray[np.float32], options: SamplingOptions) -> Piece:
+        if not np.isfinite(logits).all():
+            raise CheckpointError(
+                f"after token {len(row.tokens)} of prompt {row.prompt + 1} the network gives numbers that are not "
+                f"finite: its training had diverged, or its weights are too large for {self._config.compute_dtype}. "
+                "Use an earlier checkpoint"
+            )
         token = choose(logits, row.tokens, self._forbidden, options, row.prompt, row.num_new)
         row.num_new += 1
         row.positions.append(0 if row.window[-1] == self._tokenizer.eod_id else row.positions[-1] + 1)

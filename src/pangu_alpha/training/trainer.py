@@ -112,8 +112,21 @@ class Trainer:
         self._report("training", self.progress.step)
 
     def validate(self) -> float | None:
-        """Mean loss of a token of the validation data, or None when there is none."""
-        return None if self._backend.mean_loss is None else self._backend.mean_loss()
+        """Mean loss of a token of the validation data, or None when there is none.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        if self._backend.mean_loss is None:
+            return None
+        loss = self._backend.mean_loss()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"step {self.progress.step}: the validation loss is {loss}: the weights have grown too large for some "
+                "text, and this step was not saved. Remove the last checkpoints if they are after the loss began to "
+                "rise, and start again with a lower schedule.learning_rate"
+            )
+        return loss
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint says about the run, apart from the tensors."""

@@ -45,6 +45,12 @@ class ClusterError(PanguError):
     """A rank table, an inventory or a host is not what a job needs."""
 
 
+class LayoutError(PanguError):
+    """The parts of a tensor that ranks hold are not those of the layout, or do not agree."""
+
+    exit_code = 1
+
+
 class CompileError(PanguError):
     """MindSpore's Ascend compiler cannot be started here, or refuses a rank's program."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from pangu_alpha.emulator.machine import Machine
 from pangu_alpha.emulator.program import Monad, Program, TensorType
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import EmulatorError, LayoutError
 
 Write = Callable[..., Program]
 GROUP = {"group": "2-5", "group_rank_ids": (0, 1)}
@@ -82,9 +82,9 @@ def test_wrong_inputs_are_refused(write_program: Write) -> None:
     machine = _machine(write_program)
     with pytest.raises(EmulatorError, match="takes 1 inputs, not 2"):
         machine.step(np.ones(4), np.ones(4))
-    with pytest.raises(EmulatorError, match=r"x has the shape \[5\], the layout says \[4\]"):
+    with pytest.raises(LayoutError, match=r"x has the shape \[5\], the layout says \[4\]"):
         machine.step(np.ones(5))
-    with pytest.raises(EmulatorError, match=r"w has the shape \[2\]"):
+    with pytest.raises(LayoutError, match=r"w has the shape \[2\]"):
         machine.scatter({"w": np.ones(2)})
 
 

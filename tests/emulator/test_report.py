@@ -1,9 +1,9 @@
 from collections import Counter
 from dataclasses import replace
 
-from pangu_alpha.emulator.implied import Key
 from pangu_alpha.emulator.report import compare, traffic_rows
 from pangu_alpha.emulator.traffic import Collective
+from pangu_alpha.parallel.implied import Key
 
 OUTPUT: Key = ("forward", "AllReduce", ("mp",), "layer.attention.output")
 BACK: Key = ("backward", "AllReduce", ("mp",), "")
@@ -11,7 +11,7 @@ IMPLIED = Counter({OUTPUT: 8, BACK: 8})
 FORWARD = Collective(
     "AllReduce", "forward", ("mp",), (0, 1), "layer.attention.output", 4096, 8, "layers-CellList/0-Layer/output"
 )
-BACKWARD = replace(FORWARD, part="backward", scope="Gradients/output/Grad_AllReduce")
+BACKWARD = replace(FORWARD, phase="backward", scope="Gradients/output/Grad_AllReduce")
 
 
 def test_a_program_with_the_implied_collectives_has_no_problem() -> None:
@@ -49,7 +49,7 @@ def test_a_group_that_the_mesh_does_not_have_is_named() -> None:
 def test_the_table_adds_up_places_and_keeps_the_order_of_a_step() -> None:
     contract = replace(FORWARD, place="layer.feed_forward.contract", count=3)
     rows = traffic_rows([BACKWARD, FORWARD, contract], IMPLIED)
-    assert [(row.part, row.num_found, row.num_implied, row.num_bytes) for row in rows] == [
+    assert [(row.phase, row.num_found, row.num_implied, row.num_bytes) for row in rows] == [
         ("forward", 11, 8, 11 * 4096),
         ("backward", 8, 8, 8 * 4096),
     ]

@@ -52,21 +52,21 @@ def one_node(write_program: Callable[..., Program]) -> Callable[..., Any]:
 
 def test_a_sum_inside_the_network_is_placed_by_its_cell(one_node: Callable[..., Any]) -> None:
     found = one_node("AllReduce", f"{LAYER}/output-Linear/AllReduce-op2", {"group": "a", "group_rank_ids": (4, 5)})
-    assert (found.part, found.axes, found.place) == ("forward", ("mp",), "layer.attention.output")
+    assert (found.phase, found.axes, found.place) == ("forward", ("mp",), "layer.attention.output")
     assert (found.count, found.num_bytes) == (1, 4 * 8 * 2)
 
 
 def test_what_is_scattered_counts_as_a_whole(one_node: Callable[..., Any]) -> None:
     scope = "Gradients/Default/Grad__MicroStepAllGather/ReduceScatter-op3"
     found = one_node("ReduceScatter", scope, {"group": "a", "group_rank_ids": (5, 7)})
-    assert (found.part, found.axes, found.num_bytes) == ("gradients", ("dp",), 2 * 4 * 8 * 2)
+    assert (found.phase, found.axes, found.num_bytes) == ("gradients", ("dp",), 2 * 4 * 8 * 2)
 
 
 def test_the_backward_pass_and_the_update_are_told_apart(one_node: Callable[..., Any]) -> None:
     members = {"group": "hccl_world_group"}
     backward = one_node("AllReduce", f"Gradients/{LAYER}/output-Linear/Grad_AllReduce/AllReduce-op1", members)
     update = one_node("AllReduce", "Default/network-RankStep/step-WholeStep/update-Update/AllReduce-op1", members)
-    assert (backward.part, update.part) == ("backward", "update")
+    assert (backward.phase, update.phase) == ("backward", "update")
     assert update.axes == ("pp", "dp", "mp")
 
 
@@ -118,4 +118,4 @@ def test_a_gathered_weight_is_told_from_gathered_rows() -> None:
     main = Graph("main", ("main:weight", "x"), (ROWS, ROWS), ("rows",), nodes)
     names = {"main:weight": "layers.3.attention.query.weight"}
     found = collectives(Program(Path(), main, {"main": main}, {}, {}, {}, names), MESH, rank=5)
-    assert [item.part for item in found] == ["parameters", "forward"]
+    assert [item.phase for item in found] == ["parameters", "forward"]

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from pangu_alpha.parallel.describe import sharding_page
-from pangu_alpha.parallel.table import PARAMETERS, sharding_table
+from pangu_alpha.parallel.parameters import PARAMETERS
+from pangu_alpha.parallel.table import sharding_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "sharding_table.md"
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pangu_alpha.config import load_config
-from pangu_alpha.parallel.slices import row_name
-from pangu_alpha.parallel.table import FOLLOWERS, PARAMETERS, Dims, sharding_table, sizes
+from pangu_alpha.parallel.parameters import PARAMETERS
+from pangu_alpha.parallel.table import FOLLOWERS, Dims, row_name, sharding_table, sizes
 from pangu_alpha.topology.mesh import Mesh
 
 DP, MP = 2, 4
@@ -167,18 +167,11 @@ def test_parameters_are_cut_as_the_primitives_read_them() -> None:
     norms = {"gamma": ("normalise.layer_norm", 1), "beta": ("normalise.layer_norm", 2)}
     for sequence_parallel in (False, True):
         table = sharding_table(sequence_parallel)
-        for name, dims in PARAMETERS.items():
+        for name, parameter in PARAMETERS.items():
             place, _, part = name.rpartition(".")
             primitive, position = {**readers, **norms}[part]
-            assert table[f"{place}.{primitive}"].inputs[position] == dims, name
-        assert table["head.matmul"].inputs[1] == PARAMETERS["embedding.word.table"]
-
-
-def test_every_parameter_of_the_network_has_its_dims() -> None:
-    from pangu_alpha.parallel.memory import parameter_shapes
-
-    shapes = {row_name(name): shape for name, shape in parameter_shapes(load_config("2b6").model, MP).items()}
-    assert {name: len(dims) for name, dims in PARAMETERS.items()} == {name: len(it) for name, it in shapes.items()}
+            assert table[f"{place}.{primitive}"].inputs[position] == parameter.cut, name
+        assert table["head.matmul"].inputs[1] == PARAMETERS["embedding.word.table"].cut
 
 
 @pytest.mark.parametrize(
@@ -192,3 +185,32 @@ def test_sizes(dims: Dims, expected: tuple[int, ...]) -> None:
 def test_only_rows_that_leave_partial_sums_name_their_result() -> None:
     named = {name for name, row in sharding_table(True).items() if row.output is not None}
     assert named == {"embedding.word.gather", *(f"layer.{name}.matmul" for name in ROW_PARALLEL)}
+
+
+# What a row says about itself, beside what its name and its dims imply.
+
+
+@pytest.mark.parametrize("sequence_parallel", [False, True])
+def test_rows_name_the_axes_that_their_sums_are_split_over(sequence_parallel: bool) -> None:
+    summed_dims = {"matmul": -1, "gather": 0, "max": -1, "sum": -1, "pick": -1, "total": 0}
+    for name, row in sharding_table(sequence_parallel).items():
+        dim = summed_dims.get(name.rpartition(".")[2])
+        split = None if dim is None else row.inputs[0][dim]
+        assert {axis for axis in row.summed if axis is not None} == ({split} if split else set()), name
+
+
+def test_only_products_behind_split_rows_gather_them() -> None:
+    table = sharding_table(True)
+    gathering = {name for name, row in table.items() if row.gathers_rows}
+    assert gathering == {"layer.attention.value.matmul", "layer.feed_forward.expand.matmul", "head.matmul"}
+    assert {name for name, row in table.items() if not row.has_gradient} == {"token_loss.max"}
+
+
+def test_selective_rematerialisation_keeps_products_and_what_communicates() -> None:
+    table = sharding_table(True)
+    again = {name for name, row in table.items() if row.is_recomputed}
+    assert {name.rpartition(".")[2] for name in again} == {
+        *("add_mask", "softmax", "gelu", "layer_norm", "mask", "scale", "keep", "hash")
+    }
+    assert all(name.startswith("layer.") and not table[name].summed for name in again)
+    assert "layer.attention.scale" in again and "layer.feed_forward_dropout.mask" in again

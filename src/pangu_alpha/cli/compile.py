@@ -110,7 +110,7 @@ def describe(config: RunConfig, reports: Sequence[RankReport], device_memory: fl
         lines += ["", f"collectives of a step, rank{'s' if len(ranks) > 1 else ''} {names}"]
         lines.append(f"  {'part':<11} {'kind':<14} {'axis':<13} {'count':>6} {'implied':>8} {'bytes':>8}")
         lines += [
-            f"  {row.part:<11} {row.kind:<14} {row.axis:<13} {row.num_found:>6} {row.num_implied:>8} "
+            f"  {row.phase:<11} {row.kind:<14} {row.axis:<13} {row.num_found:>6} {row.num_implied:>8} "
             f"{si(row.num_bytes):>8} {'✓' if row.num_found == row.num_implied else '✗'}"
             for row in rows
         ]

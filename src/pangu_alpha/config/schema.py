@@ -54,6 +54,11 @@ class ModelConfig(Settings):
         return self
 
     @property
+    def feed_forward_size(self) -> int:
+        """Inner width of the feed-forward layer."""
+        return 4 * self.hidden_size
+
+    @property
     def head_size(self) -> int:
         """Width of one attention head."""
         return self.hidden_size // self.num_heads

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.emulator.layout import LayoutRow, Part, part_of
+from pangu_alpha.config import ModelConfig, ParallelConfig
+from pangu_alpha.emulator.layout import LayoutRow, part_of
 from pangu_alpha.emulator.program import Program
 from pangu_alpha.emulator.traffic import axes_of, ranks_along
 from pangu_alpha.errors import CompileError
+from pangu_alpha.parallel.parameters import MOMENTS, Shape, parameter_name
+from pangu_alpha.parallel.parts import Box, held_parts
 from pangu_alpha.topology.mesh import Mesh
-
-MOMENTS = ("adam_m.", "adam_v.")
-"""Prefixes of the names of the optimizer's state."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def stage_cover(
     groups = program.groups()
     for full_name, row in layout.items():
         name = tensor_name(full_name)
-        shape = shapes.get(_parameter(name))
+        shape = shapes.get(parameter_name(name))
         if shape is None:
             continue
-        held, expected = tuple(program.parameters[full_name].shape), part_of(name, row, rank, groups).shape
+        held, expected = tuple(program.parameters[full_name].shape), part_of(name, row, rank, groups).box.shape
         if tuple(row[6]) != shape or held != expected:
             raise CompileError(
                 f"rank {rank} holds {list(held)} of {name} {list(row[6])}; it should hold {list(expected)} of "
@@ -64,6 +64,22 @@ def stage_cover(
             known[signature] = _cover(name, row, rank, group, mesh)
         covers[name] = known[signature]
     return covers
+
+
+def differing_parts(
+    rank: int, program: Program, layout: Mapping[str, LayoutRow], model: ModelConfig, parallel: ParallelConfig
+) -> list[str]:
+    """Where MindSpore's account of what `rank` holds is not the table's: a sentence each."""
+    groups = program.groups()
+    wanted = {
+        prefix + name: one for name, one in held_parts(model, parallel, rank).items() for prefix in ("", *MOMENTS)
+    }
+    found = {tensor_name(name): part_of(name, row, rank, groups) for name, row in layout.items()}
+    return [
+        f"rank {rank} holds {found.get(name, 'nothing')} of {name}, and {one} by the table of parameters"
+        for name, one in wanted.items()
+        if found.get(name) != one
+    ]
 
 
 def not_held(covers: Iterable[Mapping[str, Cover]], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -80,19 +96,13 @@ def tensor_name(name: str) -> str:
     return name.partition("network.")[2] or name
 
 
-def _parameter(name: str) -> str:
-    for prefix in MOMENTS:
-        name = name.removeprefix(prefix)
-    return name
-
-
 def _cover(name: str, row: LayoutRow, rank: int, group: tuple[int, ...], mesh: Mesh) -> Cover:
     axes = axes_of(group, mesh, rank) if group else ()
     if axes is None:
         raise CompileError(f"{name} on rank {rank}: the optimizer shards it over ranks that are no group of {mesh}")
     stage = mesh.place(rank).stage
     parts = [part_of(name, row, other, {row[5]: ranks_along(axes, mesh, other)}) for other in mesh.stage_ranks(stage)]
-    times = _times_held(parts)
+    times = _times_held([part.box for part in parts], parts[0].whole)
     if times.min() != times.max():
         raise CompileError(
             f"the ranks of stage {stage} do not hold {name} evenly: some of its elements are held {times.min()} times, "
@@ -101,24 +111,17 @@ def _cover(name: str, row: LayoutRow, rank: int, group: tuple[int, ...], mesh: M
     return Cover(len(set(parts)), int(times.max()))
 
 
-def _times_held(parts: list[Part]) -> NDArray[np.int64]:
-    """How many of `parts` hold each element, on the coarsest grid that all their edges lie on."""
-    dims = range(len(parts[0].full_shape))
+def _times_held(boxes: list[Box], whole: Shape) -> NDArray[np.int64]:
+    """How many of `boxes` hold each element of a tensor, on the coarsest grid that all their edges lie on."""
     edges = [
-        sorted(
-            {
-                0,
-                parts[0].full_shape[dim],
-                *(edge for part in parts for edge in (part.begin[dim], part.begin[dim] + part.shape[dim])),
-            }
-        )
-        for dim in dims
+        sorted({0, size, *(box.begin[dim] for box in boxes), *(box.stop[dim] for box in boxes)})
+        for dim, size in enumerate(whole)
     ]
     times = np.zeros([len(marks) - 1 for marks in edges], np.int64)
-    for part in parts:
-        box = tuple(
-            slice(edges[dim].index(part.begin[dim]), edges[dim].index(part.begin[dim] + part.shape[dim]))
-            for dim in dims
+    for box in boxes:
+        index = tuple(
+            slice(marks.index(begin), marks.index(stop))
+            for marks, begin, stop in zip(edges, box.begin, box.stop, strict=True)
         )
-        times[box] += 1
+        times[index] += 1
     return times

@@ -13,9 +13,10 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from pangu_alpha.emulator.collectives import LockStep, Transport
 from pangu_alpha.emulator.dtypes import Precision, lifted
 from pangu_alpha.emulator.interpreter import RankProgram
-from pangu_alpha.emulator.layout import LayoutRow, Part, cut, join, part_of
+from pangu_alpha.emulator.layout import LayoutRow, part_of
 from pangu_alpha.emulator.program import Array, Program, TensorType
 from pangu_alpha.errors import EmulatorError
+from pangu_alpha.parallel.parts import Part, cut, join
 
 Layout = Mapping[str, LayoutRow]
 ACCUMULATORS = "accu_grads."
@@ -112,7 +113,7 @@ class Machine:
 
         def share(name: str) -> float:
             part = self._parts[rank][name]
-            return math.prod(part.shape) / math.prod(part.full_shape)
+            return part.box.num_elements / math.prod(part.whole)
 
         name = min((name for name in program.parameters if name.startswith(ACCUMULATORS)), key=share, default=None)
         if name is None:
@@ -158,10 +159,10 @@ def _parts(rank: int, program: Program, layout: Layout) -> dict[str, Part]:
     shapes.update({name: kind.shape for name, kind in program.inputs.items() if isinstance(kind, TensorType)})
     parts = {}
     for name, shape in shapes.items():
-        parts[name] = part_of(name, layout[name], rank, groups) if name in layout else Part.whole(shape)
-        if parts[name].shape != shape:
+        parts[name] = part_of(name, layout[name], rank, groups) if name in layout else Part.all_of(shape)
+        if parts[name].box.shape != shape:
             raise EmulatorError(
-                f"{name} on rank {rank}: the layout gives it the shape {list(parts[name].shape)}, "
+                f"{name} on rank {rank}: the layout gives it the shape {list(parts[name].box.shape)}, "
                 f"the program {list(shape)}"
             )
     return parts

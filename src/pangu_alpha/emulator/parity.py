@@ -26,13 +26,15 @@ from numpy.typing import NDArray
 from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.cases import COMPUTE_DTYPES, Case, batches
 from pangu_alpha.emulator.compiling import compile_ranks
-from pangu_alpha.emulator.implied import implied_collectives
+from pangu_alpha.emulator.coverage import differing_parts
 from pangu_alpha.emulator.program import read_program
 from pangu_alpha.emulator.reference import Tensors, anchor, exact, run, start
 from pangu_alpha.emulator.report import compare
 from pangu_alpha.emulator.step import EmulatedStep, emulated_step
 from pangu_alpha.emulator.traffic import collectives
-from pangu_alpha.errors import CompileError, EmulatorError
+from pangu_alpha.errors import CompileError, EmulatorError, LayoutError
+from pangu_alpha.parallel.implied import implied_collectives
+from pangu_alpha.parallel.parameters import row_of
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.result import StepResult
@@ -40,7 +42,6 @@ from pangu_alpha.training.result import StepResult
 LOSS_EXACT, GRADIENT_EXACT, UPDATE_EXACT = 1e-12, 1e-12, 1e-10
 LOSS_SINGLE, NORM_SINGLE = 2e-6, 1e-5
 LOSS_HALF = 1e-3
-_NO_GRADIENT = "attention.key.bias"
 
 
 @dataclass(frozen=True)
@@ -98,25 +99,30 @@ def verify(case: Case, num_jobs: int | None = None) -> Verdict:
     try:
         single, half = case.config("float32"), case.config("float16")
         differences = [
-            compare_collectives(single, num_jobs),
+            *compare_with_tables(single, num_jobs),
             *compare_exactly(emulated_step(single, "float64", num_jobs), single, case.reference("float32")),
             *compare_with_kernels(emulated_step(single, "native", num_jobs), single, case.reference("float32")),
             *compare_in_half(emulated_step(half, "native", num_jobs), half, case.reference("float16")),
         ]
-    except (CompileError, EmulatorError) as error:
+    except (CompileError, EmulatorError, LayoutError) as error:
         return Verdict(str(case), failure=str(error))
     return Verdict(str(case), differences)
 
 
-def compare_collectives(config: RunConfig, num_jobs: int | None = None) -> Difference:
-    """How many of the programs' collectives the sharding table does not imply, or are missing."""
+def compare_with_tables(config: RunConfig, num_jobs: int | None = None) -> list[Difference]:
+    """How many collectives of the programs the sharding table does not imply, or are missing, and how many of the parts
+    that MindSpore gives the ranks are not those of the table of parameters."""
     mesh = Mesh.of(config.parallel)
-    problems = []
+    problems, differing = [], []
     for one in compile_ranks(config, range(mesh.num_ranks), num_jobs=num_jobs):
-        found = collectives(read_program(one.program), mesh, one.rank)
+        program = read_program(one.program)
         implied = implied_collectives(config, mesh.place(one.rank).stage)
-        problems += [f"rank {one.rank}: {problem}" for problem in compare(found, implied)]
-    return Difference("collectives against the table", len(problems), 0, "\n".join(problems[:3]))
+        problems += [f"rank {one.rank}: {line}" for line in compare(collectives(program, mesh, one.rank), implied)]
+        differing += differing_parts(one.rank, program, one.layout, config.model, config.parallel)
+    return [
+        Difference("collectives against the table", len(problems), 0, "\n".join(problems[:3])),
+        Difference("parts against the table", len(differing), 0, "\n".join(differing[:3])),
+    ]
 
 
 def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig) -> list[Difference]:
@@ -143,7 +149,7 @@ def compare_with_kernels(step: EmulatedStep, config: RunConfig, reference: RunCo
     results = run(step, config, lambda: gradients.update(step.gradients()))
     norm = results[0].grad_norm
     clip = min(config.optimizer.clip_norm / norm, 1.0) if norm else math.nan
-    norms = {name: size for name, size in wanted.gradient_norms.items() if not name.endswith(_NO_GRADIENT)}
+    norms = {name: size for name, size in wanted.gradient_norms.items() if row_of(name).has_gradient}
     errors = [_relative(float(np.linalg.norm(gradients[name]) / clip), size) for name, size in norms.items()]
     return [
         _steps("float32 loss", "loss", results, wanted.results, LOSS_SINGLE),
@@ -186,7 +192,7 @@ def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Differe
 
 def _without_gradient(ours: Tensors, theirs: Tensors) -> Difference:
     """How many tensors have the gradient 0, or none, on either side: two networks that do not learn would agree."""
-    names = sorted(name for name in {*ours, *theirs} if not name.endswith(_NO_GRADIENT))
+    names = sorted(name for name in {*ours, *theirs} if row_of(name).has_gradient)
     still = [name for name in names if not all(np.any(side.get(name, 0.0)) for side in (ours, theirs))]
     return Difference("tensors without gradient", len(still) if names else 1, 0, still[0] if still else "")
 
@@ -220,7 +226,7 @@ def _worst(
         return Difference(f"{what}: the set of tensors", float(len(odd)), 0, odd[0])
     values, names = [], []
     for name, their in theirs.items():
-        if name.endswith(_NO_GRADIENT):
+        if not row_of(name).has_gradient:
             continue
         size = float(np.linalg.norm(their - (0.0 if begin is None else begin[name])))
         values.append(float(np.linalg.norm(ours[name] - their)) / size if size else math.nan)

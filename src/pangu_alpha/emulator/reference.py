@@ -18,6 +18,7 @@ from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.emulator.cases import batches
 from pangu_alpha.emulator.step import emulated_step
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, build_network
+from pangu_alpha.parallel.parameters import MOMENTS
 from pangu_alpha.training.backend import Step
 from pangu_alpha.training.loss_scale import LossScaler
 from pangu_alpha.training.optimizer import update_scalars
@@ -79,9 +80,7 @@ def start(model: ModelConfig, seed: int) -> Mapping[str, NDArray[np.floating]]:
     for item in network.trainable_params():
         value = item.asnumpy()
         weights[item.name] = (value + 0.1 * rng.standard_normal(value.shape)).astype(np.float32)
-    moments = {
-        f"{prefix}.{name}": np.zeros_like(value) for prefix in ("adam_m", "adam_v") for name, value in weights.items()
-    }
+    moments = {f"{prefix}{name}": np.zeros_like(value) for prefix in MOMENTS for name, value in weights.items()}
     return {**weights, **moments}
 
 

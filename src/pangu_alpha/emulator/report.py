@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.compiling import CompiledRank, Measured
-from pangu_alpha.emulator.coverage import Cover, not_held, stage_cover, tensor_name
-from pangu_alpha.emulator.implied import Key, implied_collectives, key_of
+from pangu_alpha.emulator.coverage import Cover, differing_parts, not_held, stage_cover, tensor_name
 from pangu_alpha.emulator.program import read_program
-from pangu_alpha.emulator.traffic import PARTS, Collective, axis_name, collectives, num_nodes
+from pangu_alpha.emulator.traffic import Collective, axis_name, collectives, num_nodes
 from pangu_alpha.errors import CompileError
-from pangu_alpha.parallel.memory import parameter_shapes, ways_to_less_memory
+from pangu_alpha.parallel.implied import PHASES, Key, implied_collectives
+from pangu_alpha.parallel.memory import ways_to_less_memory
+from pangu_alpha.parallel.parameters import parameter_shapes
 from pangu_alpha.topology.mesh import Mesh
 
 
@@ -22,7 +23,7 @@ from pangu_alpha.topology.mesh import Mesh
 class TrafficRow:
     """Collectives of one kind, in one part of a step."""
 
-    part: str
+    phase: str
     kind: str
     axis: str
     num_found: int
@@ -91,6 +92,7 @@ def _report(
         covers = stage_cover(one.rank, program, one.layout, mesh, shapes)
     except CompileError as error:
         problems.append(str(error))
+    problems += differing_parts(one.rank, program, one.layout, config.model, config.parallel)
     planned = one.measured.device_memory
     if planned is not None and planned > device_memory:
         problems.append(
@@ -115,7 +117,7 @@ def compare(found: Sequence[Collective], implied: Counter[Key]) -> list[str]:
     """Where a program's collectives are not the implied ones: a sentence each, naming the operators."""
     by_key: dict[Key | None, list[Collective]] = defaultdict(list)
     for collective in found:
-        by_key[key_of(collective)].append(collective)
+        by_key[collective.key].append(collective)
     problems = []
     for key in [*by_key, *(key for key in implied if key not in by_key)]:
         nodes = by_key.get(key, [])
@@ -124,14 +126,14 @@ def compare(found: Sequence[Collective], implied: Counter[Key]) -> list[str]:
         if number == expected:
             continue
         words = "not implied by the sharding table" if number > expected else "missing"
-        kind, part, axis = (
+        kind, phase, axis = (
             (key[1], key[0], axis_name(key[2]))
             if key is not None
-            else (nodes[0].kind, nodes[0].part, nodes[0].axis_name)
+            else (nodes[0].kind, nodes[0].phase, nodes[0].axis_name)
         )
         where = f" at {key[3]}" if key is not None and key[3] else ""
         problems.append(
-            f"{abs(number - expected)} {kind} over {axis} in the {part} part{where} {words} "
+            f"{abs(number - expected)} {kind} over {axis} in the {phase} part{where} {words} "
             f"({number} in the program, {expected} implied){_operators(nodes)}"
         )
     return problems
@@ -151,10 +153,10 @@ def traffic_rows(found: Sequence[Collective], implied: Counter[Key]) -> list[Tra
     expected: Counter[tuple[str, str, str]] = Counter()
     num_bytes: Counter[tuple[str, str, str]] = Counter()
     for node in found:
-        row = (node.part, node.kind, node.axis_name)
+        row = (node.phase, node.kind, node.axis_name)
         numbers[row] += node.count
         num_bytes[row] += node.count * node.num_bytes
-    for (part, kind, axes, _), count in implied.items():
-        expected[part, kind, axis_name(axes)] += count
-    order = sorted(numbers.keys() | expected.keys(), key=lambda row: (PARTS.index(row[0]), row[1:]))
+    for (phase, kind, axes, _), count in implied.items():
+        expected[phase, kind, axis_name(axes)] += count
+    order = sorted(numbers.keys() | expected.keys(), key=lambda row: (PHASES.index(row[0]), row[1:]))
     return [TrafficRow(*row, numbers[row], expected[row], num_bytes[row]) for row in order]

@@ -15,7 +15,7 @@ from pangu_alpha.emulator.dtypes import Precision
 from pangu_alpha.emulator.machine import ACCUMULATORS, Machine
 from pangu_alpha.emulator.program import Array, read_program
 from pangu_alpha.errors import EmulatorError
-from pangu_alpha.parallel.slices import WORD_TABLE, num_table_rows
+from pangu_alpha.parallel.parameters import row_of
 from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
 
@@ -34,8 +34,7 @@ class EmulatedStep:
         self.machine = machine
         self._num_slots = tokens_per_step(config)
         self._may_overflow = config.model.compute_dtype == "float16"
-        self._vocab_size = config.model.vocab_size
-        self._num_padding = num_table_rows(self._vocab_size, config.parallel.mp) - self._vocab_size
+        self._model, self._mp = config.model, config.parallel.mp
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         """Do one step on a global batch; see `TrainStep`.
@@ -79,12 +78,11 @@ class EmulatedStep:
         return {name: self._stripped(name, tensor) for name, tensor in self.machine.gradients().items()}
 
     def _padded(self, name: str, tensor: NDArray[np.floating]) -> NDArray[np.floating]:
-        if not name.endswith(WORD_TABLE):
-            return tensor
-        return np.pad(tensor, ((0, self._num_padding), (0, 0)))
+        whole = row_of(name).padded_shape(self._model, self._mp)
+        return np.pad(tensor, [(0, size - own) for size, own in zip(whole, tensor.shape, strict=True)])
 
     def _stripped(self, name: str, tensor: Array) -> Array:
-        return tensor[: self._vocab_size] if name.endswith(WORD_TABLE) else tensor
+        return tensor[tuple(map(slice, row_of(name).shape(self._model)))]
 
 
 def load_machine(

@@ -11,14 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pangu_alpha.emulator.program import CALL, Graph, Node, Program, TensorType, group_members
+from pangu_alpha.parallel.implied import Key, Phase
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
 
-Part = Literal["inputs", "parameters", "forward", "backward", "gradients", "pipeline", "update"]
-"""Of the step that a collective belongs to."""
-PARTS: tuple[Part, ...] = ("inputs", "parameters", "forward", "backward", "gradients", "pipeline", "update")
 KINDS = frozenset(
     {
         *("AllGather", "AllReduce", "AllSwap", "AlltoAll", "AlltoAllV", "Broadcast"),
@@ -36,7 +34,7 @@ class Collective:
     """A node of a program that communicates."""
 
     kind: str
-    part: Part
+    phase: Phase
     axes: tuple[Axis, ...] | None
     """Along which the members of its group differ; None when the group is none of the mesh's."""
     members: tuple[int, ...]
@@ -48,6 +46,13 @@ class Collective:
     """Executions a step."""
     scope: str
     """MindSpore's name of the node."""
+
+    @property
+    def key(self) -> Key | None:
+        """Under which it is implied; None when its group is none of the mesh's."""
+        if self.axes is None:
+            return None
+        return self.phase, self.kind, self.axes, self.place if self.phase == "forward" else ""
 
     @property
     def axis_name(self) -> str:
@@ -100,7 +105,14 @@ def _collective(
         num_bytes *= len(members)
     place = _place(node.scope)
     return Collective(
-        node.primitive, _part(node, producers, program, place, axes), axes, members, place, num_bytes, count, node.scope
+        node.primitive,
+        _phase(node, producers, program, place, axes),
+        axes,
+        members,
+        place,
+        num_bytes,
+        count,
+        node.scope,
     )
 
 
@@ -121,9 +133,9 @@ def ranks_along(axes: tuple[Axis, ...], mesh: Mesh, rank: int) -> tuple[int, ...
     return tuple(int(member) for member in block.reshape(-1))
 
 
-def _part(
+def _phase(
     node: Node, producers: Mapping[str, Node], program: Program, place: str, axes: tuple[Axis, ...] | None
-) -> Part:
+) -> Phase:
     if node.primitive in ("Send", "Receive"):
         return "pipeline"
     if "micro_inputs" in node.scope:

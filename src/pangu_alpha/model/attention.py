@@ -11,7 +11,6 @@ from mindspore import Tensor, nn, ops
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.model.dropout import Dropout
 from pangu_alpha.model.dtypes import compute_dtype
-from pangu_alpha.model.initializer import ATTENTION_INPUT, residual_output
 from pangu_alpha.model.linear import Linear
 
 MASKED = -1e9
@@ -58,10 +57,10 @@ class Attention(nn.Cell):
         size, dtype = config.hidden_size, compute_dtype(config)
         self.num_heads, self.head_size, self.hidden_size = config.num_heads, config.head_size, size
         self.compute_dtype = dtype
-        self.query = Linear(size, size, ATTENTION_INPUT, dtype)
-        self.key = Linear(size, size, ATTENTION_INPUT, dtype)
-        self.value = Linear(size, size, ATTENTION_INPUT, dtype)
-        self.output = Linear(size, size, residual_output(config.num_layers), dtype)
+        self.query = Linear(size, size, dtype)
+        self.key = Linear(size, size, dtype)
+        self.value = Linear(size, size, dtype)
+        self.output = Linear(size, size, dtype)
         self.scale_factor = 1.0 / math.sqrt(config.head_size)
         self.weights_dropout = Dropout(
             config.dropout, f"{place}.weights", config.num_heads * config.seq_length, config.seq_length

@@ -7,7 +7,6 @@ from mindspore import Parameter, Tensor, nn, ops
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.model.dropout import Dropout
 from pangu_alpha.model.dtypes import compute_dtype
-from pangu_alpha.model.initializer import POSITION_TABLE, WORD_TABLE, Init
 from pangu_alpha.model.parameter import parameter
 
 
@@ -16,9 +15,9 @@ class Table(nn.Cell):
 
     table: Parameter
 
-    def __init__(self, num_rows: int, size: int, init: Init) -> None:
+    def __init__(self, num_rows: int, size: int) -> None:
         super().__init__()
-        self.table = parameter((num_rows, size), init)
+        self.table = parameter((num_rows, size))
         self.gather = ops.Gather()
 
     def construct(self, ids: Tensor) -> Tensor:
@@ -33,8 +32,8 @@ class Embedding(nn.Cell):
         super().__init__()
         self.hidden_size = config.hidden_size
         self.compute_dtype = compute_dtype(config)
-        self.word = Table(num_word_rows, config.hidden_size, WORD_TABLE)
-        self.position = Table(config.seq_length, config.hidden_size, POSITION_TABLE)
+        self.word = Table(num_word_rows, config.hidden_size)
+        self.position = Table(config.seq_length, config.hidden_size)
         self.dropout = Dropout(config.dropout, "embedding", config.seq_length, config.hidden_size)
         self.add = ops.Add()
         self.cast = ops.Cast()

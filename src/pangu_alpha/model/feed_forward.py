@@ -6,7 +6,6 @@ from mindspore import Tensor, nn
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.model.dtypes import compute_dtype
-from pangu_alpha.model.initializer import FEED_FORWARD_INPUT, residual_output
 from pangu_alpha.model.linear import Linear
 from pangu_alpha.model.operators import Gelu
 
@@ -16,10 +15,10 @@ class FeedForward(nn.Cell):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        size, dtype = config.hidden_size, compute_dtype(config)
-        self.expand = Linear(size, 4 * size, FEED_FORWARD_INPUT, dtype)
+        size, inner, dtype = config.hidden_size, config.feed_forward_size, compute_dtype(config)
+        self.expand = Linear(size, inner, dtype)
         self.gelu = Gelu()
-        self.contract = Linear(4 * size, size, residual_output(config.num_layers), dtype)
+        self.contract = Linear(inner, size, dtype)
 
     def construct(self, x: Tensor) -> Tensor:
         """[N, d] → [N, d]."""

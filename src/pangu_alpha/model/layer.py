@@ -10,7 +10,6 @@ from pangu_alpha.model.dropout import Dropout
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.model.embedding import Table
 from pangu_alpha.model.feed_forward import FeedForward
-from pangu_alpha.model.initializer import POSITION_TABLE
 from pangu_alpha.model.linear import LayerNorm
 
 
@@ -62,7 +61,7 @@ class QueryLayer(LayerParts):
         super().__init__(config, "query_layer")
         self.hidden_size = config.hidden_size
         self.compute_dtype = compute_dtype(config)
-        self.top_query = Table(config.seq_length, config.hidden_size, POSITION_TABLE)
+        self.top_query = Table(config.seq_length, config.hidden_size)
         self.cast = ops.Cast()
         self.reshape = ops.Reshape()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
-from pangu_alpha.model.initializer import ONES, ZEROS, Init
 from pangu_alpha.model.operators import Normalise
 from pangu_alpha.model.parameter import parameter
 
@@ -16,10 +15,10 @@ class Linear(nn.Cell):
     weight: Parameter
     bias: Parameter
 
-    def __init__(self, in_size: int, out_size: int, init: Init, compute_dtype: ms.Type) -> None:
+    def __init__(self, in_size: int, out_size: int, compute_dtype: ms.Type) -> None:
         super().__init__()
-        self.weight = parameter((in_size, out_size), init)
-        self.bias = parameter((out_size,), ZEROS)
+        self.weight = parameter((in_size, out_size))
+        self.bias = parameter((out_size,))
         self.compute_dtype = compute_dtype
         self.cast = ops.Cast()
         self.matmul = ops.MatMul()
@@ -39,8 +38,8 @@ class LayerNorm(nn.Cell):
 
     def __init__(self, size: int, compute_dtype: ms.Type) -> None:
         super().__init__()
-        self.gamma = parameter((size,), ONES)
-        self.beta = parameter((size,), ZEROS)
+        self.gamma = parameter((size,))
+        self.beta = parameter((size,))
         self.compute_dtype = compute_dtype
         self.cast = ops.Cast()
         self.normalise = Normalise(size)

@@ -107,5 +107,5 @@ class PanguAlphaLoss(nn.Cell):
 def build_network(config: ModelConfig, seed: int) -> PanguAlpha:
     """The network with the published start for `seed`; parameters are named after their place."""
     network = PanguAlpha(config)
-    initialise(network, seed)
+    initialise(network, config, seed)
     return network

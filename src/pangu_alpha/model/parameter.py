@@ -1,4 +1,4 @@
-"""Parameters that know how they start, and the one function that starts them."""
+"""The network's parameters as MindSpore keeps them, and the one function that starts them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 from mindspore.common.initializer import initializer
 
-from pangu_alpha.model.initializer import Init, initial_values
+from pangu_alpha.config import ModelConfig
+from pangu_alpha.parallel.parameters import row_of
+from pangu_alpha.parallel.start import initial_values
 
 
-def parameter(shape: tuple[int, ...], init: Init) -> Parameter:
-    """A float32 parameter that remembers `init` until its name is known. Its owner's attribute gives the name."""
-    created = Parameter(initializer("zeros", shape, ms.float32))
-    created.start = init
-    return created
+def parameter(shape: tuple[int, ...]) -> Parameter:
+    """A float32 parameter. Its owner's attribute gives it its name, and the name its start."""
+    return Parameter(initializer("zeros", shape, ms.float32))
 
 
-def initialise(network: nn.Cell, seed: int) -> None:
-    """Give every parameter of `network` its starting value for `seed`."""
+def initialise(network: nn.Cell, config: ModelConfig, seed: int) -> None:
+    """Give every parameter of `network` its starting value for `seed`.
+
+    Raises:
+        ConfigError: the table of parameters has no row for one.
+    """
     for item in network.get_parameters():
-        values = initial_values(item.start, seed, item.name, 0, item.size)
+        values = initial_values(row_of(item.name).start, config.num_layers, seed, item.name, 0, item.size)
         item.set_data(Tensor(values.reshape(item.shape)))

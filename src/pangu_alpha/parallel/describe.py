@@ -9,8 +9,8 @@ import re
 import sys
 from collections import defaultdict
 
-from pangu_alpha.parallel.slices import is_kept_whole
-from pangu_alpha.parallel.table import PARAMETERS, Dims, Row, Split, sharding_table
+from pangu_alpha.parallel.parameters import PARAMETERS
+from pangu_alpha.parallel.table import Dims, Row, Split, sharding_table
 
 _HEAD = """\
 # The sharding table
@@ -51,9 +51,10 @@ def sharding_page() -> str:
             "",
         ]
     lines += ["## Parameters", "", *_header("parameter", "operator-level", "with optimizer sharding, if `dp` divides")]
-    for name, dims in PARAMETERS.items():
-        sharded = "=" if is_kept_whole(name) else _draw((_also_dp(dims[0]), *dims[1:]))
-        lines.append(_line(f"`{name}`", _draw(dims), sharded))
+    for name, parameter in PARAMETERS.items():
+        cut = parameter.cut
+        sharded = "=" if parameter.is_kept_whole else _draw((_also_dp(cut[0]), *cut[1:]))
+        lines.append(_line(f"`{name}`", _draw(parameter.cut), sharded))
     return "\n".join(lines) + "\n"
 
 

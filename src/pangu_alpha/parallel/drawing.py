@@ -146,7 +146,7 @@ def _draw_layer(axes: Axes, mesh: Mesh) -> None:
     attention, feed_forward = "layer.attention", "layer.feed_forward"
     steps = [
         Step("normalise", table["layer.attention_norm.normalise.layer_norm"]),
-        Step("query, key, value", table[f"{attention}.query.matmul"], "W query, key, value"),
+        Step("query, key, value", table[f"{attention}.value.matmul"], "W query, key, value"),
         Step("softmax(QKᵀ)V", table[f"{attention}.weighted_sum"]),
         Step("output", table[f"{attention}.output.matmul"], "W output"),
         Step("normalise", table["layer.feed_forward_norm.normalise.layer_norm"]),
@@ -186,10 +186,9 @@ def _communication(before: Row, after: Row, mesh: Mesh) -> str:
     """What mp has to exchange between two operators, "" for nothing."""
     if mesh.mp == 1:
         return ""
-    if before.output is not None:  # partial sums
+    if before.summed:
         return "ReduceScatter" if mesh.sequence_parallel else "AllReduce"
-    had, wanted = before.inputs[0][0], after.inputs[0][0]
-    return "AllGather" if mesh.sequence_parallel and had != wanted and wanted == "dp" else ""
+    return "AllGather" if mesh.sequence_parallel and after.gathers_rows else ""
 
 
 def _draw_cut(axes: Axes, corner: tuple[float, float], dims: Dims, mesh: Mesh, colour: str) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pangu_alpha.config import ModelConfig, RunConfig
-from pangu_alpha.parallel.slices import WORD_TABLE, num_slices, num_table_rows, row_name, stages_holding
-from pangu_alpha.parallel.table import PARAMETERS, sizes
+from pangu_alpha.config import RunConfig
+from pangu_alpha.parallel.parameters import parameter_shapes, row_of, stages_holding
+from pangu_alpha.parallel.parts import num_parts
+from pangu_alpha.parallel.table import sizes
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.stages import place_layers
 
@@ -47,29 +48,6 @@ class StageState:
         return sum(self.device_bytes.values())
 
 
-def parameter_shapes(model: ModelConfig, mp: int) -> dict[str, tuple[int, ...]]:
-    """The whole shape of every parameter by its name in the network; the word table padded so that `mp` divides it."""
-    d, positions = model.hidden_size, model.seq_length
-    layer = {
-        **{f"{norm}.{part}": (d,) for norm in ("attention_norm", "feed_forward_norm") for part in ("gamma", "beta")},
-        **{f"attention.{name}.weight": (d, d) for name in ("query", "key", "value", "output")},
-        **{f"attention.{name}.bias": (d,) for name in ("query", "key", "value", "output")},
-        "feed_forward.expand.weight": (d, 4 * d),
-        "feed_forward.expand.bias": (4 * d,),
-        "feed_forward.contract.weight": (4 * d, d),
-        "feed_forward.contract.bias": (d,),
-    }
-    cells = [f"layers.{number}" for number in range(model.num_layers - 1)] + ["query_layer"]
-    return {
-        WORD_TABLE: (num_table_rows(model.vocab_size, mp), d),
-        "embedding.position.table": (positions, d),
-        **{f"{cell}.{name}": shape for cell in cells for name, shape in layer.items()},
-        "query_layer.top_query.table": (positions, d),
-        "final_norm.gamma": (d,),
-        "final_norm.beta": (d,),
-    }
-
-
 def stage_states(config: RunConfig) -> tuple[StageState, ...]:
     """What each stage keeps.
 
@@ -83,9 +61,9 @@ def stage_states(config: RunConfig) -> tuple[StageState, ...]:
     for name, shape in parameter_shapes(config.model, parallel.mp).items():
         for stage in stages_holding(name, places):
             whole[stage] += math.prod(shape)
-            held[stage] += math.prod(shape) // num_slices(name, shape, parallel)
+            held[stage] += math.prod(shape) // num_parts(name, config.model, parallel)
             if config.train.num_micro_batches > 1 or parallel.pp > 1:
-                gradients[stage] += math.prod(shape) // math.prod(sizes(PARAMETERS[row_name(name)], mesh))
+                gradients[stage] += math.prod(shape) // math.prod(sizes(row_of(name).cut, mesh))
     return tuple(
         StageState(
             tuple(

@@ -11,7 +11,7 @@ all ranks, with communication that nobody asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 
 from pangu_alpha.topology.mesh import Axis, Mesh
@@ -30,6 +30,16 @@ class Row:
     output: Dims | None = None
     """Given where the result would be partial sums: how it is split after they are added up. `None`: as the inputs
     imply, with partial sums added up by an AllReduce."""
+    summed: Dims = ()
+    """What splits the dims that the primitive sums over or picks from: along these axes its results are partial."""
+    gathers_rows: bool = False
+    """Whether it needs all rows of an input that sequence parallelism has split over mp. Query, key and value share one
+    gathered input, which MindSpore names after the value."""
+    has_gradient: bool = True
+    """Whether the backward pass goes through it, with the transpose of its communication."""
+    is_recomputed: bool = False
+    """Whether selective rematerialisation computes it again: attention's scores after their product, and elementwise
+    functions. Matrix products and communication are kept."""
 
 
 FOLLOWERS = frozenset({"Cast", "Reshape"})
@@ -40,8 +50,13 @@ _SCALAR: Dims = ()
 _HEADS: Dims = ("dp", "mp", None, None)  # [B, heads, S, anything]
 
 
-def _same(dims: Dims, count: int) -> Row:
-    return Row((dims,) * count)
+def row_name(place: str) -> str:
+    """The tables' name for a place in the network: `network.layers.3.mask.both` → `layer.mask.both`."""
+    return re.sub(r"^(layers\.\d+|query_layer)\.", "layer.", place.removeprefix("network."))
+
+
+def _same(dims: Dims, count: int, *, summed: Dims = (), has_gradient: bool = True, is_recomputed: bool = False) -> Row:
+    return Row((dims,) * count, summed=summed, has_gradient=has_gradient, is_recomputed=is_recomputed)
 
 
 def sharding_table(sequence_parallel: bool) -> dict[str, Row]:
@@ -52,7 +67,7 @@ def sharding_table(sequence_parallel: bool) -> dict[str, Row]:
         **_embedding(hidden),
         **_layer(hidden),
         **_norm("final_norm", hidden),
-        "head.matmul": Row((_TOKENS, ("mp", None))),
+        "head.matmul": Row((_TOKENS, ("mp", None)), gathers_rows=True),
         **_loss(),
     }
 
@@ -62,7 +77,7 @@ def _embedding(hidden: Dims) -> dict[str, Row]:
     return {
         # The result is named, although it follows from the inputs: otherwise MindSpore may scatter the sum over mp and
         # gather it again.
-        "embedding.word.gather": Row((("mp", None), _TOKENS), output=looked_up),
+        "embedding.word.gather": Row((("mp", None), _TOKENS), output=looked_up, summed=("mp",)),
         "embedding.position.gather": Row(((None, None), _TOKENS)),
         "embedding.add": _same(looked_up, 2),
         **_dropout("embedding.dropout", hidden),
@@ -79,26 +94,26 @@ def _layer(hidden: Dims) -> dict[str, Row]:
         "layer.mask.forbidden": _same(pairs, 1),
         "layer.mask.penalty": Row((pairs, _SCALAR)),
         "layer.mask.expand_pairs": _same(pairs, 1),
-        **_norm("layer.attention_norm", hidden),
+        **_norm("layer.attention_norm", hidden, is_recomputed=True),
         **_column_parallel("layer.attention.query"),
         **_column_parallel("layer.attention.key"),
-        **_column_parallel("layer.attention.value"),
+        **_column_parallel("layer.attention.value", gathers_rows=True),
         "layer.attention.split_heads": _same(("dp", None, "mp", None), 1),
-        "layer.attention.scale": Row((_HEADS, _SCALAR)),
+        "layer.attention.scale": Row((_HEADS, _SCALAR), is_recomputed=True),
         "layer.attention.scores": _same(_HEADS, 2),
-        "layer.attention.add_mask": Row((_HEADS, ("dp", None, None, None))),
-        "layer.attention.softmax": _same(_HEADS, 1),
-        **_dropout("layer.attention.weights_dropout", _HEADS),
+        "layer.attention.add_mask": Row((_HEADS, ("dp", None, None, None)), is_recomputed=True),
+        "layer.attention.softmax": _same(_HEADS, 1, is_recomputed=True),
+        **_dropout("layer.attention.weights_dropout", _HEADS, is_recomputed=True),
         "layer.attention.weighted_sum": _same(_HEADS, 2),
         "layer.attention.merge_heads": _same(_HEADS, 1),
         **_row_parallel("layer.attention.output", hidden),
-        **_dropout("layer.attention_dropout", hidden),
+        **_dropout("layer.attention_dropout", hidden, is_recomputed=True),
         "layer.add_attention": _same(hidden, 2),
-        **_norm("layer.feed_forward_norm", hidden),
-        **_column_parallel("layer.feed_forward.expand"),
-        "layer.feed_forward.gelu.gelu": _same(("dp", "mp"), 1),
+        **_norm("layer.feed_forward_norm", hidden, is_recomputed=True),
+        **_column_parallel("layer.feed_forward.expand", gathers_rows=True),
+        "layer.feed_forward.gelu.gelu": _same(("dp", "mp"), 1, is_recomputed=True),
         **_row_parallel("layer.feed_forward.contract", hidden),
-        **_dropout("layer.feed_forward_dropout", hidden),
+        **_dropout("layer.feed_forward_dropout", hidden, is_recomputed=True),
         "layer.add_feed_forward": _same(hidden, 2),
         "layer.top_query.gather": Row(((None, None), _TOKENS)),
     }
@@ -109,34 +124,40 @@ def _loss() -> dict[str, Row]:
     column: Dims = ("dp", None)  # [N, 1]
     return {
         "token_loss.exclude": Row((logits, (None, "mp"))),
-        "token_loss.max": _same(logits, 1),
+        "token_loss.max": _same(logits, 1, summed=("mp",), has_gradient=False),
         "token_loss.subtract": Row((logits, column)),
         "token_loss.exp": _same(logits, 1),
-        "token_loss.sum": _same(logits, 1),
+        "token_loss.sum": _same(logits, 1, summed=("mp",)),
         "token_loss.log": _same(column, 1),
         "token_loss.add": _same(column, 2),
-        "token_loss.pick": Row((logits, column)),
+        "token_loss.pick": Row((logits, column), summed=("mp",)),
         "token_loss.loss": _same(column, 2),
         "token_loss.weigh": _same(column, 2),
-        "token_loss.total": _same(column, 1),
+        "token_loss.total": _same(column, 1, summed=column),
     }
 
 
-def _column_parallel(name: str) -> dict[str, Row]:
+def _column_parallel(name: str, *, gathers_rows: bool = False) -> dict[str, Row]:
     """x·W + b with the columns of W split: the result's columns are split."""
-    return {f"{name}.matmul": Row((_TOKENS, (None, "mp"))), f"{name}.add": Row((("dp", "mp"), ("mp",)))}
+    return {
+        f"{name}.matmul": Row((_TOKENS, (None, "mp")), gathers_rows=gathers_rows),
+        f"{name}.add": Row((("dp", "mp"), ("mp",))),
+    }
 
 
 def _row_parallel(name: str, hidden: Dims) -> dict[str, Row]:
     """x·W + b with the rows of W and the columns of x split: partial sums, added up over mp."""
-    return {f"{name}.matmul": Row((("dp", "mp"), ("mp", None)), output=hidden), f"{name}.add": Row((hidden, (None,)))}
+    return {
+        f"{name}.matmul": Row((("dp", "mp"), ("mp", None)), output=hidden, summed=("mp",)),
+        f"{name}.add": Row((hidden, (None,))),
+    }
 
 
-def _norm(name: str, hidden: Dims) -> dict[str, Row]:
-    return {f"{name}.normalise.layer_norm": Row((hidden, (None,), (None,)))}
+def _norm(name: str, hidden: Dims, *, is_recomputed: bool = False) -> dict[str, Row]:
+    return {f"{name}.normalise.layer_norm": Row((hidden, (None,), (None,)), is_recomputed=is_recomputed)}
 
 
-def _dropout(name: str, x: Dims) -> dict[str, Row]:
+def _dropout(name: str, x: Dims, *, is_recomputed: bool = False) -> dict[str, Row]:
     number: Dims = ("dp", None)  # a hash for each row of a sample, [B, rows]
     row_hash: Dims = (*x[:-1], None)
     return {
@@ -146,10 +167,10 @@ def _dropout(name: str, x: Dims) -> dict[str, Row]:
         f"{name}.mix.fold": _same(number, 2),
         f"{name}.mix.multiply": Row((number, _SCALAR)),
         f"{name}.make_odd": Row((number, _SCALAR)),
-        f"{name}.hash": Row((row_hash, (None, x[-1]))),
-        f"{name}.keep": Row((x, _SCALAR)),
-        f"{name}.mask": _same(x, 2),
-        f"{name}.scale": Row((x, _SCALAR)),
+        f"{name}.hash": Row((row_hash, (None, x[-1])), is_recomputed=is_recomputed),
+        f"{name}.keep": Row((x, _SCALAR), is_recomputed=is_recomputed),
+        f"{name}.mask": _same(x, 2, is_recomputed=is_recomputed),
+        f"{name}.scale": Row((x, _SCALAR), is_recomputed=is_recomputed),
     }
 
 
@@ -165,24 +186,3 @@ def _size(split: Split, mesh: Mesh) -> int:
     for axis in (split,) if isinstance(split, str) else split:
         product *= mesh.size(axis)
     return product
-
-
-PARAMETERS: Mapping[str, Dims] = {
-    "embedding.word.table": ("mp", None),
-    "embedding.position.table": (None, None),
-    "layer.top_query.table": (None, None),
-    **{f"layer.attention.{name}.weight": (None, "mp") for name in ("query", "key", "value")},
-    **{f"layer.attention.{name}.bias": ("mp",) for name in ("query", "key", "value")},
-    "layer.attention.output.weight": ("mp", None),
-    "layer.attention.output.bias": (None,),
-    "layer.feed_forward.expand.weight": (None, "mp"),
-    "layer.feed_forward.expand.bias": ("mp",),
-    "layer.feed_forward.contract.weight": ("mp", None),
-    "layer.feed_forward.contract.bias": (None,),
-    **{
-        f"{norm}.{part}": (None,)
-        for norm in ("layer.attention_norm", "layer.feed_forward_norm", "final_norm")
-        for part in ("gamma", "beta")
-    },
-}
-"""How each parameter is split over the ranks of its stage, before the optimizer's sharding."""

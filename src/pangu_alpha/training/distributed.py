@@ -18,14 +18,15 @@ from mindspore.parallel.nn import GradAccumulation, Pipeline
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
-from pangu_alpha.parallel.apply import (
+from pangu_alpha.parallel.parameters import num_padded_rows
+from pangu_alpha.parallel.parts import norm_shares
+from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.training.apply import (
     exclude_from_optimizer_sharding,
     place_stages,
     rematerialise,
     shard,
 )
-from pangu_alpha.parallel.slices import norm_shares, num_table_rows
-from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.optimizer import AdamW
 from pangu_alpha.training.step import Gradients, Update, WholeStep
 
@@ -132,11 +133,11 @@ def rank_program(config: RunConfig) -> nn.Cell:
     """
     mesh = Mesh.of(config.parallel)
     with no_init_parameters():
-        network = PanguAlpha(config.model, num_table_rows(config.model.vocab_size, mesh.mp))
+        network = PanguAlpha(config.model, num_padded_rows(config.model.vocab_size, mesh.mp))
         num_parts = config.train.num_micro_batches
         loss = SharedLoss(network) if num_parts > 1 else PanguAlphaLoss(network)
         shard(loss, mesh)
-        rematerialise(network, config)
+        rematerialise(loss, config)
         if config.parallel.optimizer_sharding:
             exclude_from_optimizer_sharding(network)
         if mesh.pp > 1:
@@ -146,7 +147,7 @@ def rank_program(config: RunConfig) -> nn.Cell:
         gradients = _gradients(loss, optimizer.parameters, mesh, num_parts, config.parallel.optimizer_sharding)
         if mesh.num_ranks > 1:
             stage = mesh.place(get_rank()).stage
-            shares = norm_shares({item.name: tuple(item.shape) for item in parameters}, config.parallel, stage)
+            shares = norm_shares([item.name for item in parameters], config.model, config.parallel, stage)
             update = Update(optimizer, shares, loss_share=1.0 / mesh.num_stage_ranks)
         else:
             update = Update(optimizer)

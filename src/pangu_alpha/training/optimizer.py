@@ -14,8 +14,7 @@ import mindspore as ms
 from mindspore import ParameterTuple, Tensor, nn, ops
 
 from pangu_alpha.config import OptimizerConfig
-
-_NOT_DECAYED = (".gamma", ".beta", ".bias")
+from pangu_alpha.parallel.parameters import MOMENTS, row_of
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,6 @@ def update_scalars(config: OptimizerConfig, learning_rate: float, num_updates: i
     return UpdateScalars(learning_rate * second / first, config.eps * second, config.weight_decay * first / second)
 
 
-def is_decayed(name: str) -> bool:
-    """Whether weight decay applies: not to LayerNorms and biases."""
-    return not name.endswith(_NOT_DECAYED)
-
-
 class AdamW(nn.Cell):
     """Scales the gradients, clips them by their global norm and updates the parameters in place."""
 
@@ -57,9 +51,10 @@ class AdamW(nn.Cell):
         """
         super().__init__(auto_prefix=False)
         self.parameters = ParameterTuple(parameters)
-        self.first_moments = self.parameters.clone(prefix="adam_m", init="zeros")
-        self.second_moments = self.parameters.clone(prefix="adam_v", init="zeros")
-        self.decayed = tuple(is_decayed(item.name) for item in parameters)
+        first, second = MOMENTS
+        self.first_moments = self.parameters.clone(prefix=first.removesuffix("."), init="zeros")
+        self.second_moments = self.parameters.clone(prefix=second.removesuffix("."), init="zeros")
+        self.decayed = tuple(row_of(item.name).is_decayed for item in parameters)
         self.beta1, self.beta2 = Tensor(config.beta1, ms.float32), Tensor(config.beta2, ms.float32)
         self.clip_norm = config.clip_norm
         self.may_overflow = may_overflow

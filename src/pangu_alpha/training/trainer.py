@@ -22,6 +22,7 @@ from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData
 from pangu_alpha.errors import CheckpointError, TrainingError
+from pangu_alpha.parallel.parameters import MOMENTS
 from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
@@ -30,9 +31,6 @@ from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import compare_settings
 from pangu_alpha.training.schedule import learning_rate
-
-MOMENTS = ("adam_m.", "adam_v.")
-"""Prefixes of the optimizer's tensors; all others are weights."""
 
 
 @dataclass

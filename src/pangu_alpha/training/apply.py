@@ -10,14 +10,10 @@ from mindspore.ops import Primitive
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
-from pangu_alpha.parallel.slices import is_kept_whole, row_name
-from pangu_alpha.parallel.table import FOLLOWERS, sharding_table, sizes
+from pangu_alpha.parallel.parameters import row_of
+from pangu_alpha.parallel.table import FOLLOWERS, row_name, sharding_table, sizes
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.stages import LayerPlace, place_layers
-
-SELECTED = ("add_mask", "softmax", "gelu", "layer_norm", "mask", "scale", "keep", "hash")
-"""Last part of the names of the primitives that selective rematerialisation computes again: attention's scores after
-their product, and elementwise functions. Matrix products and communication are kept."""
 
 
 def primitives(loss: PanguAlphaLoss) -> Iterator[tuple[str, Primitive]]:
@@ -63,11 +59,11 @@ def place_stages(loss: PanguAlphaLoss, config: RunConfig) -> None:
             cell.pipeline_segment = place.chunk
 
 
-def rematerialise(network: PanguAlpha, config: RunConfig) -> None:
+def rematerialise(loss: PanguAlphaLoss, config: RunConfig) -> None:
     """Mark what the backward pass computes again."""
     kind = config.parallel.rematerialisation
-    for layer in (*network.layers, network.query_layer):
-        if kind == "whole":
+    if kind == "whole":
+        for layer in (*loss.network.layers, loss.network.query_layer):
             # The results of the communication are kept, so that it is not repeated.
             layer.recompute(mp_comm_recompute=False)
             for _, primitive in _primitives_of(layer):
@@ -75,16 +71,17 @@ def rematerialise(network: PanguAlpha, config: RunConfig) -> None:
                 # from that would wait for no gradient: all layers would be computed again before the first is needed.
                 if primitive.name == "Reshape":
                     primitive.add_prim_attr("recompute_comm_op", True)
-        elif kind == "selective":
-            for name, primitive in _primitives_of(layer):
-                if name.rpartition(".")[2] in SELECTED:
-                    primitive.recompute(True)
+    elif kind == "selective":
+        table = sharding_table(config.parallel.sequence_parallel)
+        for name, primitive in primitives(loss):
+            if table[name].is_recomputed:
+                primitive.recompute(True)
 
 
 def exclude_from_optimizer_sharding(network: PanguAlpha) -> None:
     """Tell MindSpore which parameters it must keep whole."""
     for parameter in network.trainable_params():
-        if is_kept_whole(parameter.name):
+        if row_of(parameter.name).is_kept_whole:
             parameter.parallel_optimizer = False
 
 

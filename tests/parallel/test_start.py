@@ -8,37 +8,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pangu_alpha.model.initializer import ONES, POSITION_TABLE, WORD_TABLE, ZEROS, Init, initial_values, residual_output
+from pangu_alpha.parallel.parameters import PARAMETERS
+from pangu_alpha.parallel.start import ONES, ZEROS, Start, initial_values
 
 NUM = 200_000
+NORMAL, TRUNCATED = Start("normal", 0.02), Start("truncated_normal", 0.02)
+LAYERS = 4
 NAME = "layers.0.attention.query.weight"
 
 
 @pytest.fixture(scope="module")
 def normal() -> np.ndarray:
-    return initial_values(WORD_TABLE, 1, NAME, 0, NUM)
+    return initial_values(NORMAL, LAYERS, 1, NAME, 0, NUM)
 
 
-@pytest.mark.parametrize("init", [WORD_TABLE, POSITION_TABLE, ONES, ZEROS])
+@pytest.mark.parametrize("init", [NORMAL, TRUNCATED, ONES, ZEROS])
 @settings(max_examples=25, deadline=None)
 @given(start=st.integers(0, 5000), length=st.integers(0, 300))
-def test_a_slice_is_the_slice_of_the_whole(init: Init, start: int, length: int) -> None:
-    whole = initial_values(init, 3, NAME, 0, 5300)
-    np.testing.assert_array_equal(initial_values(init, 3, NAME, start, start + length), whole[start : start + length])
+def test_a_slice_is_the_slice_of_the_whole(init: Start, start: int, length: int) -> None:
+    whole = initial_values(init, LAYERS, 3, NAME, 0, 5300)
+    np.testing.assert_array_equal(
+        initial_values(init, LAYERS, 3, NAME, start, start + length), whole[start : start + length]
+    )
 
 
 def test_a_slice_over_the_internal_chunk_is_the_slice_of_the_whole() -> None:
     """Large parameters are drawn 2²⁰ elements at a time, counted from the start of the slice."""
-    whole = initial_values(WORD_TABLE, 3, NAME, 0, 2**20 + 9)
-    np.testing.assert_array_equal(initial_values(WORD_TABLE, 3, NAME, 2**20 - 5, 2**20 + 9), whole[-14:])
-    np.testing.assert_array_equal(initial_values(WORD_TABLE, 3, NAME, 3, 2**20 + 8), whole[3:-1])
+    whole = initial_values(NORMAL, LAYERS, 3, NAME, 0, 2**20 + 9)
+    np.testing.assert_array_equal(initial_values(NORMAL, LAYERS, 3, NAME, 2**20 - 5, 2**20 + 9), whole[-14:])
+    np.testing.assert_array_equal(initial_values(NORMAL, LAYERS, 3, NAME, 3, 2**20 + 8), whole[3:-1])
 
 
 def test_far_elements_are_drawn_at_once() -> None:
     """The last elements of the 200B word table and of an index above 2³²."""
     for start in (40000 * 16384 - 8, 2**33 + 1):
-        one = initial_values(WORD_TABLE, 3, NAME, start, start + 8)
-        np.testing.assert_array_equal(one[3:5], initial_values(WORD_TABLE, 3, NAME, start + 3, start + 5))
+        one = initial_values(NORMAL, LAYERS, 3, NAME, start, start + 8)
+        np.testing.assert_array_equal(one[3:5], initial_values(NORMAL, LAYERS, 3, NAME, start + 3, start + 5))
 
 
 def test_normal(normal: np.ndarray) -> None:
@@ -49,7 +54,7 @@ def test_normal(normal: np.ndarray) -> None:
 
 
 def test_truncated_normal() -> None:
-    values = initial_values(POSITION_TABLE, 1, NAME, 0, NUM) / 0.02
+    values = initial_values(TRUNCATED, LAYERS, 1, NAME, 0, NUM) / 0.02
     assert np.abs(values).max() <= 2 * (1 + 1e-6)
     assert np.abs(values).max() > 1.999
     assert stats.kstest(values, stats.truncnorm(-2, 2).cdf).pvalue > 1e-3
@@ -72,7 +77,7 @@ def test_neighbours_are_independent(normal: np.ndarray) -> None:
 )
 def test_another_seed_or_name_is_independent(normal: np.ndarray, seed: int, name: str) -> None:
     """Also when the streams are shifted against each other."""
-    other = initial_values(WORD_TABLE, seed, name, 0, NUM)
+    other = initial_values(NORMAL, LAYERS, seed, name, 0, NUM)
     for shift in (0, 1, 4, -4):
         assert abs(np.corrcoef(np.roll(other, shift), normal)[0, 1]) < 5 / np.sqrt(NUM)
 
@@ -80,17 +85,22 @@ def test_another_seed_or_name_is_independent(normal: np.ndarray, seed: int, name
 def test_the_numbers_never_change() -> None:
     """A run that began with an earlier version must begin the same: these were drawn once and written down."""
     np.testing.assert_allclose(
-        initial_values(WORD_TABLE, 1, "embedding.word.table", 0, 4),
+        initial_values(NORMAL, LAYERS, 1, "embedding.word.table", 0, 4),
         [0.00638295943, -0.0112229399, -0.0244314689, -0.0393788666],
         rtol=1e-6,
     )
 
 
 def test_constants() -> None:
-    np.testing.assert_array_equal(initial_values(ZEROS, 1, NAME, 5, 9), [0, 0, 0, 0])
-    np.testing.assert_array_equal(initial_values(ONES, 1, NAME, 5, 9), [1, 1, 1, 1])
+    np.testing.assert_array_equal(initial_values(ZEROS, LAYERS, 1, NAME, 5, 9), [0, 0, 0, 0])
+    np.testing.assert_array_equal(initial_values(ONES, LAYERS, 1, NAME, 5, 9), [1, 1, 1, 1])
 
 
-def test_residual_output_of_the_2b6_network() -> None:
-    """0.02 ÷ √(2 · 32) = 0.0025."""
-    assert residual_output(32) == Init("normal", 0.0025)
+def test_what_writes_to_the_residual_stream_starts_smaller_in_deeper_networks() -> None:
+    """In the 2.6B network: 0.02 ÷ √(2 · 32) = 0.0025."""
+    start = PARAMETERS["layer.attention.output.weight"].start
+    assert start == PARAMETERS["layer.feed_forward.contract.weight"].start
+    assert start.std_in(32) == 0.0025
+    values = initial_values(start, 32, 1, NAME, 0, NUM)
+    np.testing.assert_allclose(values, initial_values(Start("normal", 0.0025), LAYERS, 1, NAME, 0, NUM))
+    assert PARAMETERS["layer.attention.query.weight"].start.std_in(32) == 0.01

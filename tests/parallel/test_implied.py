@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pangu_alpha.config import RunConfig, load_config
-from pangu_alpha.emulator.implied import implied_collectives
+from pangu_alpha.parallel.implied import implied_collectives
 
 SHARDED = ("parallel.optimizer_sharding=true",)
 

@@ -12,43 +12,25 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Literal, get_args
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.emulator.traffic import Collective, Part
-from pangu_alpha.parallel.memory import parameter_shapes
-from pangu_alpha.parallel.slices import WORD_TABLE, num_slices, row_name, stages_holding
-from pangu_alpha.parallel.table import PARAMETERS, Dims, Row, Split, sharding_table
+from pangu_alpha.parallel.parameters import parameter_names, row_of, stages_holding
+from pangu_alpha.parallel.parts import cutting_axes
+from pangu_alpha.parallel.table import Row, Split, sharding_table
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
 from pangu_alpha.topology.stages import LayerPlace, place_layers
 
-Key = tuple[Part, str, tuple[Axis, ...], str]
-"""Part of the step, kind, axes, and for the forward pass the place in the table. MindSpore names the nodes of the
+Phase = Literal["inputs", "parameters", "forward", "backward", "gradients", "pipeline", "update"]
+"""The part of a step that a collective belongs to."""
+PHASES: tuple[Phase, ...] = get_args(Phase)
+Key = tuple[Phase, str, tuple[Axis, ...], str]
+"""Phase of the step, kind, axes, and for the forward pass the place in the table. MindSpore names the nodes of the
 backward pass after any operator of the same kind, so they have no place."""
 
 _TRANSPOSE = {"AllReduce": "AllReduce", "ReduceScatter": "AllGather", "AllGather": "ReduceScatter"}
-_SUMMED = {
-    "matmul": lambda row: row.inputs[0][-1:],
-    "gather": lambda row: row.inputs[0][:1],
-    "max": lambda row: row.inputs[0][-1:],
-    "sum": lambda row: row.inputs[0][-1:],
-    "pick": lambda row: row.inputs[0][-1:],
-    "total": lambda row: row.inputs[0],
-}
-"""Last part of a row's name → the splits of the dims that the primitive sums over, or picks from."""
-_NEEDS_ALL_ROWS = ("attention.value.matmul", "expand.matmul", "head.matmul")
-"""Products whose input's rows are split between the products under sequence parallelism. Query, key and value share
-one gathered input, which MindSpore names after the value."""
-
-
-def key_of(collective: Collective) -> Key | None:
-    """Under which key a collective of a program is implied; None when its group is none of the mesh's."""
-    if collective.axes is None:
-        return None
-    place = collective.place if collective.part == "forward" else ""
-    return collective.part, collective.kind, collective.axes, place
 
 
 def implied_collectives(config: RunConfig, stage: int) -> Counter[Key]:
@@ -61,10 +43,10 @@ def implied_collectives(config: RunConfig, stage: int) -> Counter[Key]:
         *_of_parameters(config, mesh, stage, places),
         *_of_stages(config, mesh, stage),
     ):
-        part, kind, axes, place = key
+        phase, kind, axes, place = key
         axes = tuple(axis for axis in AXES if axis in axes and mesh.size(axis) > 1)
         if axes and times:
-            counts[part, kind, axes, place] += times
+            counts[phase, kind, axes, place] += times
     return counts
 
 
@@ -78,20 +60,19 @@ def _of_network(config: RunConfig, mesh: Mesh, stage: int, places: Iterable[Laye
             times *= num_layers
         else:
             times *= stage == (0 if name.startswith("embedding.") else mesh.pp - 1)
-        place, _, last = name.rpartition(".")
-        for kind, axes in _of_row(name, row, mesh):
+        place = name.rpartition(".")[0]
+        for kind, axes in _of_row(row, mesh):
             yield ("forward", kind, axes, place), times
-            if last != "max":
+            if row.has_gradient:
                 yield ("backward", _TRANSPOSE[kind], axes, ""), times
 
 
-def _of_row(name: str, row: Row, mesh: Mesh) -> Iterator[tuple[str, tuple[Axis, ...]]]:
-    last = name.rpartition(".")[2]
-    axes = _axes(_SUMMED[last](row)) if last in _SUMMED else ()
+def _of_row(row: Row, mesh: Mesh) -> Iterator[tuple[str, tuple[Axis, ...]]]:
+    axes = _axes(row.summed)
     if axes:
         rows = _axes(row.output[:1]) if row.output is not None else ()
         yield ("ReduceScatter" if set(axes) <= set(rows) else "AllReduce"), axes
-    if mesh.sequence_parallel and name.endswith(_NEEDS_ALL_ROWS):
+    if mesh.sequence_parallel and row.gathers_rows:
         yield "AllGather", ("mp",)
 
 
@@ -105,18 +86,17 @@ def _axes(splits: Iterable[Split]) -> tuple[Axis, ...]:
 def _of_parameters(
     config: RunConfig, mesh: Mesh, stage: int, places: tuple[LayerPlace, ...]
 ) -> Iterator[tuple[Key, int]]:
-    for name, shape in parameter_shapes(config.model, mesh.mp).items():
-        if stage not in stages_holding(name, places):
+    for name in parameter_names(config.model):
+        holding = stages_holding(name, places)
+        if stage not in holding:
             continue
-        if name == WORD_TABLE and stage > 0 and not config.parallel.optimizer_sharding:
-            # The last stage sends the gradient of its copy to the first, where the ranks are added up. With optimizer
-            # sharding MindSpore adds it up here too, for nothing.
+        if stage != holding[0] and not config.parallel.optimizer_sharding:
+            # The last stage sends the gradient of its copy of the word table to the first, where the ranks are added
+            # up. With optimizer sharding MindSpore adds it up here too, for nothing.
             continue
-        dims: Dims = PARAMETERS[row_name(name)]
-        cut = _axes(dims)
+        cut, sharded = _axes(row_of(name).cut), "dp" in _axes(cutting_axes(name, config.model, config.parallel))
         copies: tuple[Axis, ...] = tuple(axis for axis in ("dp", "mp") if axis not in cut)
-        cuts = math.prod(mesh.size(axis) for axis in cut)
-        if num_slices(name, shape, config.parallel) > cuts:
+        if sharded:
             yield ("parameters", "AllGather", ("dp",), ""), 1
             yield ("gradients", "ReduceScatter", ("dp",), ""), 1
             copies = tuple(axis for axis in copies if axis != "dp")

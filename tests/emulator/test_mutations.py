@@ -28,7 +28,7 @@ from pangu_alpha.emulator.program import Program, read_program
 from pangu_alpha.emulator.reference import start
 from pangu_alpha.emulator.standin import build_standin
 from pangu_alpha.emulator.step import EmulatedStep
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import EmulatorError, LayoutError
 
 HELPERS = runpy.run_path(str(Path(__file__).with_name("mutations.py")), run_name="mutations")
 MUTATIONS: list[Any] = HELPERS["MUTATIONS"]
@@ -68,7 +68,7 @@ def complaints(step: EmulatedStep, config: RunConfig, reference: RunConfig, comp
     """What `verify` would report."""
     try:
         return "\n".join(Verdict("", compare(step, config, reference)).complaints())
-    except EmulatorError as error:
+    except (EmulatorError, LayoutError) as error:
         return str(error)
 
 

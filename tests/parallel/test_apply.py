@@ -9,7 +9,7 @@ import pytest
 from pangu_alpha.config import RunConfig
 from pangu_alpha.config.load import build_config
 from pangu_alpha.emulator.compiling import compile_ranks
-from pangu_alpha.parallel.memory import stage_states
+from pangu_alpha.planner.memory import stage_states
 
 SLOW = pytest.mark.skipif(not os.environ.get("PANGU_ALPHA_SLOW_TESTS"), reason="set PANGU_ALPHA_SLOW_TESTS=1")
 NUM_SAMPLES = 4

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pangu_alpha.config import ModelConfig, ParallelConfig, load_config, num_parameters
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.parallel import parameters
-from pangu_alpha.parallel.memory import stage_states
 from pangu_alpha.parallel.parameters import (
     PARAMETERS,
     WORD_TABLE,
@@ -26,6 +25,7 @@ from pangu_alpha.parallel.parameters import (
 )
 from pangu_alpha.parallel.parts import cutting_axes, held_parts
 from pangu_alpha.parallel.start import Start, initial_values
+from pangu_alpha.planner.memory import stage_states
 from pangu_alpha.topology.stages import place_layers
 
 os.environ.setdefault("GLOG_v", "3")

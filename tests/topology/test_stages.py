@@ -2,9 +2,9 @@ import itertools
 
 import pytest
 
-from pangu_alpha.config import ModelConfig, ParallelConfig, load_config
+from pangu_alpha.config import ModelConfig, ParallelConfig, head_flops_per_token, layer_flops_per_token, load_config
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.topology.stages import head_flops, layer_flops, place_layers
+from pangu_alpha.topology.stages import place_layers
 
 
 def model(num_layers: int, vocab_size: int = 512) -> ModelConfig:
@@ -31,8 +31,8 @@ def test_the_dearest_stage_is_as_cheap_as_it_can_be(num_layers: int, pp: int, vo
     sizes = [sum(place.stage == stage for place in places) for stage in range(pp)]
 
     def dearest(lengths: tuple[int, ...]) -> float:
-        costs = [length * layer_flops(config) for length in lengths]
-        costs[-1] += head_flops(config)
+        costs = [length * layer_flops_per_token(config) for length in lengths]
+        costs[-1] += head_flops_per_token(config)
         return max(costs)
 
     candidates = [c for c in itertools.product(range(1, num_layers + 1), repeat=pp) if sum(c) == num_layers]

@@ -60,8 +60,8 @@ def _mesh(config: RunConfig) -> Figure:
 
 
 def _stages(config: RunConfig) -> Figure:
-    from pangu_alpha.parallel.drawing import draw_stages
-    from pangu_alpha.parallel.memory import stage_states
+    from pangu_alpha.planner.memory import stage_states
+    from pangu_alpha.planner.picture import draw_stages
 
     states = stage_states(config)
     print("stage layers parameters  a device:    weights   moments gradients       all")
@@ -75,22 +75,12 @@ def _stages(config: RunConfig) -> Figure:
 
 
 def _schedule(config: RunConfig) -> Figure:
+    from pangu_alpha.planner.durations import backward_factor, task_durations
     from pangu_alpha.topology.drawing import draw_schedule
-    from pangu_alpha.topology.schedule import Task, pipeline_order, simulate
-    from pangu_alpha.topology.stages import head_flops, layer_flops, place_layers
+    from pangu_alpha.topology.schedule import pipeline_order, simulate
 
     parallel, num_micro_batches = config.parallel, config.train.num_micro_batches
-    backward = 3.0 if parallel.rematerialisation == "whole" else 2.0
-    costs: dict[tuple[int, int], float] = {}
-    places = place_layers(config.model, parallel)
-    for place in places:
-        costs[place.stage, place.chunk] = costs.get((place.stage, place.chunk), 0.0) + 1.0
-    costs[places[-1].stage, places[-1].chunk] += head_flops(config.model) / layer_flops(config.model)
-
-    def duration(stage: int, task: Task) -> float:
-        return costs[stage, task.chunk] * (1.0 if task.direction == "forward" else backward)
-
-    timeline = simulate(pipeline_order(parallel, num_micro_batches), duration)
+    timeline = simulate(pipeline_order(parallel, num_micro_batches), task_durations(config))
     chunks = f"{parallel.num_chunks} · " if parallel.num_chunks > 1 else ""
     even = (parallel.pp - 1) / (parallel.num_chunks * num_micro_batches + parallel.pp - 1)
     title = (
@@ -98,5 +88,6 @@ def _schedule(config: RunConfig) -> Figure:
         f"bubble {timeline.bubble:.1%} (were all stages alike: (pp - 1) / ({chunks}m + pp - 1) = {even:.1%})"
     )
     print(title)
-    unit = f"time, in forward passes of a layer; a backward takes {backward:.0f}, the head as its operations say"
+    factor = backward_factor(config)
+    unit = f"time, in forward passes of a layer; a backward takes {factor:.0f}, the head as its operations say"
     return draw_schedule(timeline, title, unit)

@@ -2,6 +2,8 @@
 
 from pangu_alpha.config.arithmetic import (
     forward_flops_per_token,
+    head_flops_per_token,
+    layer_flops_per_token,
     model_flops_per_token,
     num_parameters,
     perplexity,
@@ -40,6 +42,8 @@ __all__ = [
     "build_config",
     "forward_flops_per_token",
     "groups_problem",
+    "head_flops_per_token",
+    "layer_flops_per_token",
     "layers_problem",
     "list_recipes",
     "load_config",

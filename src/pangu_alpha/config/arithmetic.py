@@ -16,14 +16,23 @@ def num_parameters(model: ModelConfig) -> int:
     return model.num_layers * (12 * d * d + 13 * d) + model.vocab_size * d + 2 * model.seq_length * d + 2 * d
 
 
-def forward_flops_per_token(model: ModelConfig) -> int:
-    """Floating-point operations of the matrix products for one token, forward only; attention counted full, not causal.
+def layer_flops_per_token(model: ModelConfig) -> int:
+    """Operations of a layer's matrix products for one token, forward only; attention counted full, not causal.
 
-    A layer has 12d² weights (2 operations each) and two products of S×d with the attention weights; the head has V·d.
+    A layer has 12d² weights, 2 operations each, and two products of S×d with the attention weights.
     """
     d = model.hidden_size
-    layer = 2 * 12 * d * d + 2 * 2 * model.seq_length * d
-    return model.num_layers * layer + 2 * model.vocab_size * d
+    return 2 * 12 * d * d + 2 * 2 * model.seq_length * d
+
+
+def head_flops_per_token(model: ModelConfig) -> int:
+    """Operations of the output head for one token, forward only: V·d weights."""
+    return 2 * model.vocab_size * model.hidden_size
+
+
+def forward_flops_per_token(model: ModelConfig) -> int:
+    """Operations of all matrix products for one token, forward only."""
+    return model.num_layers * layer_flops_per_token(model) + head_flops_per_token(model)
 
 
 def model_flops_per_token(model: ModelConfig) -> int:

@@ -14,8 +14,8 @@ from pangu_alpha.emulator.program import read_program
 from pangu_alpha.emulator.traffic import Collective, axis_name, collectives, num_nodes
 from pangu_alpha.errors import CompileError
 from pangu_alpha.parallel.implied import PHASES, Key, implied_collectives
-from pangu_alpha.parallel.memory import ways_to_less_memory
 from pangu_alpha.parallel.parameters import parameter_shapes
+from pangu_alpha.planner.memory import ways_to_less_memory
 from pangu_alpha.topology.mesh import Mesh
 
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pangu_alpha.config import ModelConfig, ParallelConfig, layers_problem
+from pangu_alpha.config import (
+    ModelConfig,
+    ParallelConfig,
+    head_flops_per_token,
+    layer_flops_per_token,
+    layers_problem,
+)
 from pangu_alpha.errors import ConfigError
 
 
@@ -21,16 +27,6 @@ class LayerPlace:
     chunk: int
 
 
-def layer_flops(model: ModelConfig) -> float:
-    """Forward FLOPs of a layer, a token: matrix products with 12d² weights, and attention over S positions."""
-    return 24.0 * model.hidden_size**2 + 4.0 * model.seq_length * model.hidden_size
-
-
-def head_flops(model: ModelConfig) -> float:
-    """Forward FLOPs of the output head, a token."""
-    return 2.0 * model.vocab_size * model.hidden_size
-
-
 def place_layers(model: ModelConfig, parallel: ParallelConfig) -> tuple[LayerPlace, ...]:
     """The place of each of the `num_layers` layers, the query layer last.
 
@@ -39,8 +35,8 @@ def place_layers(model: ModelConfig, parallel: ParallelConfig) -> tuple[LayerPla
     """
     if problem := layers_problem(model, parallel):
         raise ConfigError(problem)
-    costs = [layer_flops(model)] * model.num_layers
-    costs[-1] += head_flops(model)
+    costs = [float(layer_flops_per_token(model))] * model.num_layers
+    costs[-1] += head_flops_per_token(model)
     sizes = _balanced_runs(costs, parallel.pp * parallel.num_chunks)
     places = [LayerPlace(run % parallel.pp, run // parallel.pp) for run, size in enumerate(sizes) for _ in range(size)]
     return tuple(places)

@@ -12,8 +12,8 @@ from matplotlib.patches import Ellipse, FancyBboxPatch, Rectangle
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import si
-from pangu_alpha.parallel.memory import StageState
 from pangu_alpha.parallel.table import Dims, Row, sharding_table, sizes
+from pangu_alpha.planner.memory import StageState
 from pangu_alpha.topology.drawing import COLOURS, INK, LINE
 from pangu_alpha.topology.mesh import Mesh
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pangu_alpha.config import load_config, num_parameters
-from pangu_alpha.parallel.memory import stage_states, ways_to_less_memory
+from pangu_alpha.planner.memory import stage_states, ways_to_less_memory
 
 
 def test_one_device_keeps_everything() -> None:

@@ -7,8 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 from pangu_alpha.config import load_config
-from pangu_alpha.parallel.drawing import draw_stages
-from pangu_alpha.parallel.memory import stage_states
+from pangu_alpha.planner.memory import stage_states
+from pangu_alpha.planner.picture import draw_stages
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig, ParallelConfig
 from pangu_alpha.emulator.layout import LayoutRow, part_of
-from pangu_alpha.emulator.program import Program
+from pangu_alpha.emulator.program import Program, groups_of
 from pangu_alpha.emulator.traffic import axes_of, ranks_along
 from pangu_alpha.errors import CompileError
 from pangu_alpha.parallel.parameters import MOMENTS, Shape, parameter_name
@@ -46,7 +46,7 @@ def stage_cover(
     """
     covers: dict[str, Cover] = {}
     known: dict[object, Cover] = {}  # tensors of the same shape and layout, of which there are many
-    groups = program.groups()
+    groups = groups_of(program, mesh.num_ranks)
     for full_name, row in layout.items():
         name = tensor_name(full_name)
         shape = shapes.get(parameter_name(name))
@@ -70,7 +70,7 @@ def differing_parts(
     rank: int, program: Program, layout: Mapping[str, LayoutRow], model: ModelConfig, parallel: ParallelConfig
 ) -> list[str]:
     """Where MindSpore's account of what `rank` holds is not the table's: a sentence each."""
-    groups = program.groups()
+    groups = groups_of(program, parallel.num_devices)
     wanted = {
         prefix + name: one for name, one in held_parts(model, parallel, rank).items() for prefix in ("", *MOMENTS)
     }

@@ -1,41 +1,22 @@
-"""Executes one rank's program.
-
-Each graph is prepared once: values get slots in a list, constants are filled in, and each node becomes a function that
-reads its slots and fills one. A node that needs other ranks, or another graph, returns what it needs instead.
-"""
+"""Executes one rank's program: what its nodes compute, and what they ask of other ranks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pangu_alpha.emulator.collectives import COLLECTIVE_SETTINGS, Collective, Receive, Request, Send
-from pangu_alpha.emulator.control import CONTROL, ONE_INPUT, Closure, Frame, Reference, Step, read
 from pangu_alpha.emulator.dtypes import Precision, is_narrow, kind_of, lifted, widen
+from pangu_alpha.emulator.flow import Flow, Frame, Reference, Step, read
 from pangu_alpha.emulator.kernels import KERNELS, Kernel
-from pangu_alpha.emulator.known import COMMUNICATION, check_known
-from pangu_alpha.emulator.program import Array, Graph, Monad, Node, Program, TensorType, ValueType, group_members
+from pangu_alpha.emulator.known import check_known
+from pangu_alpha.emulator.program import Array, Node, Program, TensorType, ValueType, groups_of, members_of
 from pangu_alpha.errors import EmulatorError
 
-WORLD = "hccl_world_group"
-"""The group of all ranks; the only one whose members a program need not list."""
 _OPTIMIZER, _GRADIENT = "AdamWeightDecay", 8
 """The primitive whose input of this number is a parameter's final gradient."""
-
-
-@dataclass
-class _Prepared:
-    """A graph ready to run."""
-
-    template: Frame = field(default_factory=list)
-    """The slots, with constants and parameters filled in."""
-    inputs: tuple[int, ...] = ()
-    outputs: tuple[int, ...] = ()
-    steps: list[tuple[Node, Step, int, Callable[[Any], Any], list[int]]] = field(default_factory=list)
-    """Node, its function, the slot of a reply, what a reply must look like, and the slots that are not read again."""
 
 
 class RankProgram:
@@ -52,6 +33,7 @@ class RankProgram:
         self.gradients: dict[str, Array] = {}
         """What AdamWeightDecay was given in the last step, by parameter."""
         self._num_ranks, self._precision = num_ranks, precision
+        self._groups = groups_of(program, num_ranks)
         self.parameters = {
             name: Reference(name, TensorType(kind.shape, lifted(kind.dtype, precision)))
             for name, kind in program.parameters.items()
@@ -59,11 +41,8 @@ class RankProgram:
         for name, value in program.initial.items():
             self.parameters[name].write(value)
         self._narrow = precision == "native" and any(_has_narrow(node.output_type) for node in program.nodes())
-        self._types: dict[str, ValueType] = {node.output: node.output_type for node in program.nodes()}
-        for graph in program.graphs.values():
-            self._types.update(zip(graph.inputs, graph.input_types, strict=True))
         check_known(program)
-        self._graphs = {name: self._prepare(graph) for name, graph in program.graphs.items()}
+        self._flow = Flow(program, self, rank)
 
     def run(self, inputs: Sequence[Array]) -> Generator[Request, Any, Any]:
         """One step; returns the program's outputs: an array, or a tuple of them.
@@ -77,94 +56,26 @@ class RankProgram:
                 f"rank {self.rank}: these parameters have no value yet, scatter them: {', '.join(missing)}"
             )
         self.gradients.clear()
-        remaining = iter(inputs)
-        names, main = self.program.parameter_names, self.program.main
-        arguments = [
-            self.parameters[names[name]] if name in names else next(remaining)
-            for name in main.inputs
-            if not self._is_monad(name)
-        ]
-        return read((yield from self._execute(self._graphs[main.name], arguments)))
+        return (yield from self._flow.run(inputs))
 
-    def _execute(self, graph: _Prepared, arguments: Sequence[Any]) -> Generator[Request, Any, Any]:
-        frame = graph.template.copy()
-        for slot, argument in zip(graph.inputs, arguments, strict=True):
-            frame[slot] = argument
-        for node, step, slot, fit, dead in graph.steps:
-            try:
-                request = step(frame)
-                if request is not None:
-                    if isinstance(request, Closure):
-                        callee = self._graphs[request.graph]
-                        reply = yield from self._execute(callee, request.arguments)
-                    else:
-                        reply = yield request
-                    frame[slot] = fit(reply)
-            except EmulatorError:
-                raise
-            except Exception as error:
-                # Whatever NumPy or a kernel objects to is a program that was not foreseen: say where.
-                raise EmulatorError(f"rank {self.rank} cannot execute {node}: {error}") from error
-            for index in dead:
-                frame[index] = None
-        outputs = tuple(frame[slot] for slot in graph.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
+    def constant(self, value: Any) -> Any:
+        """See `Meaning`."""
+        return _lift(value, self._precision)
 
-    def _prepare(self, graph: Graph) -> _Prepared:
-        prepared = _Prepared()
-        slots: dict[str, int] = {}
-        made: set[int] = set()
+    def parameter(self, name: str) -> Reference:
+        """See `Meaning`."""
+        return self.parameters[name]
 
-        def slot_of(name: str) -> int:
-            if name not in slots:
-                slots[name] = len(prepared.template)
-                prepared.template.append(self._initial(graph, name))
-            return slots[name]
-
-        # Monads order the nodes, which are in order already.
-        prepared.inputs = tuple(slot_of(name) for name in graph.inputs if not self._is_monad(name))
-        last_use: dict[int, int] = {}
-        for position, node in enumerate(graph.nodes):
-            names = node.inputs[:1] if node.primitive in ONE_INPUT else node.inputs
-            inputs = tuple(slot_of(name) for name in names if not self._is_monad(name))
-            callee = slot_of(node.callee) if node.callee else -1
-            slot = slots[node.output] = len(prepared.template)
-            prepared.template.append(None)
-            made.add(slot)
-            last_use.update(dict.fromkeys((*inputs, callee, slot), position))
-            prepared.steps.append((node, self._step(node, inputs, callee, slot), slot, self._fit(node.output_type), []))
-        prepared.outputs = tuple(map(slot_of, graph.outputs))
-        for slot, position in last_use.items():
-            if slot in made and slot not in prepared.outputs:
-                prepared.steps[position][-1].append(slot)
-        return prepared
-
-    def _is_monad(self, name: str) -> bool:
-        return (self._types.get(name) or self.program.constants.get(name)) is Monad.MONAD
-
-    def _initial(self, graph: Graph, name: str) -> Any:
-        """What a slot holds before the graph runs, for a value that no node of the graph has made."""
-        if name in graph.inputs or self._is_monad(name):
-            return None
-        if name in self.program.constants:
-            return _lift(self.program.constants[name], self._precision)
-        if name in self.program.parameter_names:
-            return self.parameters[self.program.parameter_names[name]]
-        if name in self.program.graphs:
-            return Closure(name)
-        raise EmulatorError(f"{self.program.path}: the value {name} is used in {graph.name} before it is made")
-
-    def _step(self, node: Node, inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Step:
+        """See `Meaning`."""
         kernel = KERNELS.get(node.primitive)
         if kernel is not None:
             make = self._updating if kernel.num_updated else self._computing
             return make(node, kernel, inputs, slot)
-        if node.primitive in COMMUNICATION:
-            return self._communicating(node, inputs)
-        return CONTROL[node.primitive](inputs, callee, slot)
+        return self._communicating(node, inputs)
 
     def _computing(self, node: Node, kernel: Kernel, inputs: tuple[int, ...], slot: int) -> Step:
-        function, fit = self._bound(node, kernel), self._fit(node.output_type, converts=node.primitive == "Cast")
+        function, fit = self._bound(node, kernel), self.fit(node.output_type, converts=node.primitive == "Cast")
 
         def step(frame: Frame) -> None:
             frame[slot] = fit(function(*[read(frame[i]) for i in inputs]))
@@ -208,9 +119,7 @@ class RankProgram:
         return lambda frame: Collective(node, group, members, settings, np.asarray(read(frame[source])))
 
     def _members(self, node: Node) -> tuple[int, ...]:
-        members = group_members(node.attributes)
-        if not members and node.attributes["group"] == WORLD:
-            members = tuple(range(self._num_ranks))
+        members = members_of(node, self._groups)
         if self.rank not in members or max(members) >= self._num_ranks:
             raise EmulatorError(
                 f"rank {self.rank} of {self._num_ranks}: {node} is for a group of the ranks {list(members)}; "
@@ -218,10 +127,10 @@ class RankProgram:
             )
         return members
 
-    def _fit(self, kind: ValueType, converts: bool = False) -> Callable[[Any], Any]:
-        """Check a value against the recorded type, and round it to it; `converts` from any type."""
+    def fit(self, kind: ValueType, converts: bool = False) -> Callable[[Any], Any]:
+        """Check a value against the recorded type, and round it to it; `converts` from any type. See `Meaning`."""
         if isinstance(kind, tuple):
-            parts = [self._fit(part) for part in kind]
+            parts = [self.fit(part) for part in kind]
             return lambda values: tuple(fit(value) for fit, value in zip(parts, values, strict=True))
         if not isinstance(kind, TensorType):
             return lambda value: value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pangu_alpha.emulator.collectives import COLLECTIVE_SETTINGS
-from pangu_alpha.emulator.control import CONTROL
+from pangu_alpha.emulator.flow import CONTROL
 from pangu_alpha.emulator.kernels import IGNORED_ATTRIBUTES, KERNELS
 from pangu_alpha.emulator.program import Node, Program
 from pangu_alpha.errors import EmulatorError

@@ -27,7 +27,7 @@ def part_of(name: str, row: LayoutRow, rank: int, groups: Mapping[str, tuple[int
         name: for messages.
         row: the tensor's row of the rank's layout table.
         rank: global rank; its stage holds product(device matrix) consecutive ranks.
-        groups: members of the rank's communication groups, see `Program.groups`.
+        groups: members of the rank's communication groups, see `groups_of`.
 
     Raises:
         EmulatorError: the row cannot be laid on the tensor.

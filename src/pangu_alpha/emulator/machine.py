@@ -14,7 +14,7 @@ from pangu_alpha.emulator.collectives import LockStep, Transport
 from pangu_alpha.emulator.dtypes import Precision, lifted
 from pangu_alpha.emulator.interpreter import RankProgram
 from pangu_alpha.emulator.layout import LayoutRow, part_of
-from pangu_alpha.emulator.program import Array, Program, TensorType
+from pangu_alpha.emulator.program import Array, Program, TensorType, groups_of
 from pangu_alpha.errors import EmulatorError
 from pangu_alpha.parallel.parts import Part, cut, join
 
@@ -49,7 +49,9 @@ class Machine:
         self._precision = precision
         num_ranks = len(self._transport.share(dict.fromkeys(programs)))
         self._ranks = {rank: RankProgram(rank, num_ranks, program, precision) for rank, program in programs.items()}
-        self._parts = {rank: _parts(rank, program, (layouts or {}).get(rank, {})) for rank, program in programs.items()}
+        self._parts = {
+            rank: _parts(rank, num_ranks, program, (layouts or {}).get(rank, {})) for rank, program in programs.items()
+        }
         self._copies = {rank: program.received_parameters() for rank, program in programs.items()}
         for program in self._ranks.values():
             for name, reference in program.parameters.items():
@@ -152,9 +154,9 @@ def _values(program: RankProgram) -> dict[str, Array]:
     return {name: item.value for name, item in program.parameters.items() if item.value is not None}
 
 
-def _parts(rank: int, program: Program, layout: Layout) -> dict[str, Part]:
+def _parts(rank: int, num_ranks: int, program: Program, layout: Layout) -> dict[str, Part]:
     """The part of each parameter and input that `rank` holds."""
-    groups = program.groups()
+    groups = groups_of(program, num_ranks)
     shapes: dict[str, Any] = {name: kind.shape for name, kind in program.parameters.items()}
     shapes.update({name: kind.shape for name, kind in program.inputs.items() if isinstance(kind, TensorType)})
     parts = {}

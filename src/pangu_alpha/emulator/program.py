@@ -25,6 +25,8 @@ from pangu_alpha.errors import EmulatorError
 Array = NDArray[Any]
 CALL = "Call"
 """Primitive of a node that runs another graph: `callee` names it, or the value that holds it."""
+WORLD = "hccl_world_group"
+"""The group of all ranks."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
@@ -124,11 +126,6 @@ class Program:
         for graph in self.graphs.values():
             yield from graph.nodes
 
-    def groups(self) -> dict[str, tuple[int, ...]]:
-        """The ranks of each communication group that the program names, in the group's order."""
-        named = (node.attributes for node in self.nodes() if "group" in node.attributes)
-        return {attributes["group"]: members for attributes in named if (members := group_members(attributes))}
-
     def received_parameters(self) -> set[str]:
         """Parameters that are only a copy: their owner, on another stage, sends them in each step."""
         receivers = (node for node in self.nodes() if node.primitive == "Receive")
@@ -136,9 +133,27 @@ class Program:
         return {name for name in names if name is not None}
 
 
-def group_members(attributes: Mapping[str, Any]) -> tuple[int, ...]:
-    """The ranks of a communication node's group; empty where only the group's name is recorded."""
-    return tuple(attributes.get("group_rank_ids") or attributes.get("rank_list") or ())
+def groups_of(program: Program, num_ranks: int) -> dict[str, tuple[int, ...]]:
+    """The ranks of each communication group that a program names, in the group's order.
+
+    Args:
+        program: of a rank.
+        num_ranks: of the job; the group of all of them is the only one whose members no node need list.
+    """
+    groups = {WORLD: tuple(range(num_ranks))}
+    for node in program.nodes():
+        if "group" in node.attributes and (listed := _listed_members(node)):
+            groups[node.attributes["group"]] = listed
+    return groups
+
+
+def members_of(node: Node, groups: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """The ranks that a node communicates with, itself included; empty where no node of the program lists them."""
+    return _listed_members(node) or groups.get(node.attributes["group"], ())
+
+
+def _listed_members(node: Node) -> tuple[int, ...]:
+    return tuple(node.attributes.get("group_rank_ids") or node.attributes.get("rank_list") or ())
 
 
 def read_program(path: Path) -> Program:

@@ -9,11 +9,12 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pangu_alpha.emulator.program import CALL, Graph, Node, Program, TensorType, group_members
+from pangu_alpha.emulator.flow import Flow, Frame, Step
+from pangu_alpha.emulator.program import Node, Program, TensorType, ValueType, groups_of, members_of
 from pangu_alpha.parallel.implied import Key, Phase
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
 
@@ -67,8 +68,8 @@ def axis_name(axes: tuple[Axis, ...]) -> str:
 
 def collectives(program: Program, mesh: Mesh, rank: int) -> list[Collective]:
     """Every collective that `rank`'s program executes, in no particular order."""
-    groups = program.groups()
-    counts = _executions(program)
+    groups = groups_of(program, mesh.num_ranks)
+    counts = executions(program)
     producers = {node.output: node for node in program.nodes()}
     return [
         _collective(node, counts[node.output], groups, producers, program, mesh, rank)
@@ -91,9 +92,7 @@ def _collective(
     mesh: Mesh,
     rank: int,
 ) -> Collective:
-    members = group_members(node.attributes) or groups.get(node.attributes["group"], ())
-    if not members and node.attributes["group"].endswith("world_group"):
-        members = tuple(range(mesh.num_ranks))
+    members = members_of(node, groups)
     if node.primitive in ("Send", "Receive"):
         peer = node.attributes["dest_rank" if node.primitive == "Send" else "src_rank"]
         members = tuple(sorted((rank, members[peer])))
@@ -170,49 +169,44 @@ def _num_bytes(kind: Any) -> int:
     return math.prod(kind.shape) * kind.dtype.itemsize if isinstance(kind, TensorType) else 0
 
 
-@dataclass(frozen=True)
-class _Closure:
-    graph: str
-    arguments: tuple[Any, ...]
+def executions(program: Program) -> Counter[str]:
+    """How often a step executes each node that does not steer, by the name of its output.
 
-
-def _executions(program: Program) -> Counter[str]:
-    """How often a step executes each node, by the name of its output.
-
-    Closures and tuples are followed, tensors are not: both branches of a Switch count.
+    Raises:
+        EmulatorError: the program branches on what it computes, so that there is no such number.
     """
-    counts: Counter[str] = Counter()
+    counting = _Counting()
+    inputs = [None] * len(program.inputs)
+    for _ in Flow(program, counting, rank=0).run(inputs):
+        pass
+    return counting.counts
 
-    def run(graph: Graph, arguments: tuple[Any, ...]) -> Any:
-        values: dict[str, Any] = dict(zip(graph.inputs, arguments, strict=True))
-        for node in graph.nodes:
-            counts[node.output] += 1
-            values[node.output] = evaluate(node, values)
-        results = tuple(values.get(name) for name in graph.outputs)
-        return results if len(results) > 1 else results[0]
 
-    def look_up(name: str, values: Mapping[str, Any]) -> Any:
-        return _Closure(name, ()) if name in program.graphs else values.get(name)
+class _Counting:
+    """The meaning of a program of which only the executions count: closures and tuples move, tensors are nothing."""
 
-    def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
-        inputs = tuple(look_up(name, values) for name in node.inputs)
-        match node.primitive:
-            case "Partial":
-                return _Closure(inputs[0].graph, (*inputs[0].arguments, *inputs[1:]))
-            case "Switch":
-                return inputs[1:]
-            case "MakeTuple":
-                return inputs
-            case "TupleGetItem":
-                return inputs[0][int(program.constants[node.inputs[1]])] if isinstance(inputs[0], tuple) else None
-            case "Depend" | "Load":
-                return inputs[0]
-            case _ if node.primitive == CALL:
-                called = look_up(node.callee, values)
-                branches = called if isinstance(called, tuple) else (called,)
-                results = [run(program.graphs[one.graph], (*one.arguments, *inputs)) for one in branches]
-                return results[0]
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Step:
+        hollow = _hollow(node.output_type)
+
+        def step(frame: Frame) -> None:
+            self.counts[node.output] += 1
+            frame[slot] = hollow
+
+        return step
+
+    def fit(self, kind: ValueType) -> Callable[[Any], Any]:
+        return lambda value: value
+
+    def constant(self, value: Any) -> Any:
+        return value
+
+    def parameter(self, name: str) -> None:
         return None
 
-    run(program.main, (None,) * len(program.main.inputs))
-    return counts
+
+def _hollow(kind: ValueType) -> Any:
+    """A value of that type without its data."""
+    return tuple(map(_hollow, kind)) if isinstance(kind, tuple) else None

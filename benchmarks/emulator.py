@@ -16,8 +16,8 @@ import statistics
 import time
 
 from pangu_alpha.config import ParallelConfig
-from pangu_alpha.emulator.cases import Case, batches
 from pangu_alpha.training.device import prepare_environment, set_device
+from pangu_alpha.verification.cases import Case, batches
 
 
 def rounds(num_rounds: int) -> dict[str, list[float]]:

@@ -18,6 +18,7 @@ from pangu_alpha.tokenizer import load_tokenizer, train_tokenizer
 
 # Before MindSpore is imported, which sets "python": reading a program would take a hundred times as long.
 os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "upb")
+pytest_plugins = ["tests.hand_written"]
 ROOT = Path(__file__).parents[1]
 # 三国演义, the first chapter, and 出师表.
 SANGUO = (

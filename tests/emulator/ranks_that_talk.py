@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pangu_alpha.emulator.collectives import Collective, LockStep, Receive, RunningRank, Send, Transport
-from pangu_alpha.emulator.program import Node
+from pangu_alpha.program.graph import Node
 
 NUM_RANKS = 4
 WORLD = tuple(range(NUM_RANKS))

@@ -13,8 +13,8 @@ import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
 from pangu_alpha.emulator.machine import Machine
-from pangu_alpha.emulator.program import Program, TensorType, read_program
 from pangu_alpha.errors import EmulatorError
+from pangu_alpha.program.graph import Program, TensorType, read_program
 
 Write = Callable[..., Program]
 

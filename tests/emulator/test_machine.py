@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pangu_alpha.emulator.machine import Machine
-from pangu_alpha.emulator.program import Monad, Program, TensorType
 from pangu_alpha.errors import EmulatorError, LayoutError
+from pangu_alpha.program.graph import Monad, Program, TensorType
 
 Write = Callable[..., Program]
 GROUP = {"group": "2-5", "group_rank_ids": (0, 1)}

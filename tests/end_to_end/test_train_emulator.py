@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from safetensors.numpy import load_file
 
+from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import load_config
-from pangu_alpha.emulator.compiling import compile_ranks
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject

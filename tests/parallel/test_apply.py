@@ -6,9 +6,9 @@ import os
 
 import pytest
 
+from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import RunConfig
 from pangu_alpha.config.load import build_config
-from pangu_alpha.emulator.compiling import compile_ranks
 from pangu_alpha.planner.memory import stage_states
 
 SLOW = pytest.mark.skipif(not os.environ.get("PANGU_ALPHA_SLOW_TESTS"), reason="set PANGU_ALPHA_SLOW_TESTS=1")

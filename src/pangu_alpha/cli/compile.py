@@ -12,9 +12,9 @@ from pangu_alpha.console import si
 from pangu_alpha.errors import CompileError, ConfigError
 
 if TYPE_CHECKING:
+    from pangu_alpha.compiler.programs import CompiledRank
     from pangu_alpha.config import RunConfig
-    from pangu_alpha.emulator.compiling import CompiledRank
-    from pangu_alpha.emulator.report import RankReport, TrafficRow
+    from pangu_alpha.program.report import RankReport, TrafficRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu compile ...`."""
+    from pangu_alpha.compiler.programs import compile_ranks, stage_ranks
     from pangu_alpha.config import load_config
-    from pangu_alpha.emulator.compiling import compile_ranks, stage_ranks
-    from pangu_alpha.emulator.report import check_held, report_ranks
+    from pangu_alpha.program.report import check_held, report_ranks
     from pangu_alpha.topology.mesh import Mesh
 
     config = load_config(arguments.recipe, arguments.overrides)

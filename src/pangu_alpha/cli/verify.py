@@ -14,7 +14,7 @@ from pangu_alpha.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pangu_alpha.emulator.parity import Verdict
+    from pangu_alpha.verification.parity import Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu verify ...`."""
-    from pangu_alpha.emulator.cases import all_cases, quick_cases
+    from pangu_alpha.verification.cases import all_cases, quick_cases
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ConfigError(f"--jobs {arguments.jobs} compiles nothing: give 1 or more")
@@ -65,9 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     prepare_environment(verbose=False)
     set_device("cpu", fuse_operators=False)
-    from pangu_alpha.emulator.drawing import draw
-    from pangu_alpha.emulator.verification import verify_all
     from pangu_alpha.topology.drawing import save_figure
+    from pangu_alpha.verification.picture import draw
+    from pangu_alpha.verification.verdicts import verify_all
 
     verdicts = []
     begin = time.monotonic()

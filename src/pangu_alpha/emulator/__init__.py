@@ -1,1 +1,1 @@
-"""The programs that MindSpore compiles for Ascend ranks, made and executed on CPUs."""
+"""Executing the programs of all ranks on CPUs: operators, what ranks ask of each other, and a step of them all."""

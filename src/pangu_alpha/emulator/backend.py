@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import mindspore as ms
 
+from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import ParallelConfig, RunConfig
 from pangu_alpha.data import ValidationData
-from pangu_alpha.emulator.compiling import compile_ranks
 from pangu_alpha.emulator.processes import Processes
 from pangu_alpha.emulator.step import EmulatedStep, load_machine
 from pangu_alpha.model import PanguAlpha, build_network

@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from pangu_alpha.emulator.dtypes import widen
-from pangu_alpha.emulator.program import Array, Node
 from pangu_alpha.errors import EmulatorError
+from pangu_alpha.program.graph import Array, Node
 
 T = TypeVar("T")
 

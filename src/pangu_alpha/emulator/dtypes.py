@@ -11,7 +11,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
-from pangu_alpha.emulator.program import Array
+from pangu_alpha.program.graph import Array
 
 Precision = Literal["native", "float64"]
 FLOAT16 = np.dtype(np.float16)

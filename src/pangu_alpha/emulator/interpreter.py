@@ -9,11 +9,11 @@ import numpy as np
 
 from pangu_alpha.emulator.collectives import COLLECTIVE_SETTINGS, Collective, Receive, Request, Send
 from pangu_alpha.emulator.dtypes import Precision, is_narrow, kind_of, lifted, widen
-from pangu_alpha.emulator.flow import Flow, Frame, Reference, Step, read
 from pangu_alpha.emulator.kernels import KERNELS, Kernel
-from pangu_alpha.emulator.known import check_known
-from pangu_alpha.emulator.program import Array, Node, Program, TensorType, ValueType, groups_of, members_of
+from pangu_alpha.emulator.support import check_known
 from pangu_alpha.errors import EmulatorError
+from pangu_alpha.program.flow import Flow, Frame, Reference, Step, read
+from pangu_alpha.program.graph import Array, Node, Program, TensorType, ValueType, groups_of, members_of
 
 _OPTIMIZER, _GRADIENT = "AdamWeightDecay", 8
 """The primitive whose input of this number is a parameter's final gradient."""

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pangu_alpha.compiler.programs import CompiledRank, compile_ranks
 from pangu_alpha.config import RunConfig, tokens_per_step
 from pangu_alpha.data import Batch
 from pangu_alpha.emulator.collectives import Transport
-from pangu_alpha.emulator.compiling import CompiledRank, compile_ranks
 from pangu_alpha.emulator.dtypes import Precision
 from pangu_alpha.emulator.machine import ACCUMULATORS, Machine
-from pangu_alpha.emulator.program import Array, read_program
 from pangu_alpha.errors import EmulatorError
 from pangu_alpha.parallel.parameters import row_of
+from pangu_alpha.program.graph import Array, read_program
 from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
 

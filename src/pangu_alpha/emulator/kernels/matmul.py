@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pangu_alpha.emulator.kernels.registry import kernel
-from pangu_alpha.emulator.program import Array
+from pangu_alpha.program.graph import Array
 
 
 @kernel("MatMul", "BatchMatMul")

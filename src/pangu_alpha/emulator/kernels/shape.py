@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pangu_alpha.emulator.kernels.registry import kernel
-from pangu_alpha.emulator.program import Array
+from pangu_alpha.program.graph import Array
 
 
 @kernel("Reshape", moves=True)

@@ -1,0 +1,77 @@
+"""What was kept from other code is never taken: the versions cover all that programs and verdicts rest on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from pangu_alpha.compiler import versions
+from pangu_alpha.compiler.versions import import_closure, imported_names, program_version, verdict_version
+
+PROGRAM = import_closure(versions.PROGRAM_MAKERS)
+VERDICT = import_closure(versions.VERDICT_MAKERS)
+
+
+@pytest.mark.parametrize(
+    ("statement", "closure"),
+    [
+        ("import pangu_alpha.compiler.server, pangu_alpha.training.distributed", PROGRAM),
+        ("import pangu_alpha.verification.parity", VERDICT),
+    ],
+)
+def test_every_module_that_python_loads_is_covered(statement: str, closure: dict[str, Path]) -> None:
+    """The makers' own imports, followed by Python itself instead of by reading sources."""
+    code = f"import sys; {statement}; print(*(name for name in sys.modules if name.startswith('pangu_alpha')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    names = set(loaded.splitlines()[-1].split())
+    assert len(names) > 30 and names <= set(closure)
+
+
+def test_what_the_makers_load_late_is_covered() -> None:
+    assert "pangu_alpha.training.distributed" in PROGRAM  # inside a function of `server.py`
+    for name in ("kernels.matmul", "interpreter", "machine", "collectives"):
+        assert f"pangu_alpha.emulator.{name}" in VERDICT
+    for name in ("verification.parity", "verification.cases", "parallel.implied", "program.flow", "compiler.versions"):
+        assert f"pangu_alpha.{name}" in VERDICT
+    assert set(PROGRAM) < set(VERDICT)
+
+
+def test_every_package_of_others_that_computes_is_covered() -> None:
+    computes_nothing = {"matplotlib", "pydantic", "PyYAML", "rich", "sentencepiece", "typing_extensions", "zstandard"}
+    names = {name.partition(".")[0] for path in VERDICT.values() for name in imported_names(path.read_bytes())}
+    distributions = packages_distributions()
+    used = {distributions[name][0] for name in names if name in distributions}
+    assert used - computes_nothing - {"pangu-alpha"} == set(versions.VERDICT_PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes_programs"),
+    [
+        ("model/layer.py", True),
+        ("compiler/ge_standin.cpp", True),
+        ("training/distributed.py", True),
+        ("emulator/kernels/matmul.py", False),
+        ("emulator/interpreter.py", False),
+        ("verification/parity.py", False),
+        ("verification/cases.py", False),
+        ("training/loss_scale.py", False),
+        ("cli/verify.py", None),
+    ],
+)
+def test_a_changed_file_changes_the_versions(
+    file: str, changes_programs: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = program_version(), verdict_version()
+    copy = tmp_path / "pangu_alpha"
+    shutil.copytree(versions._FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(versions, "_FOLDER", copy)
+    assert (program_version(), verdict_version()) == before
+    with (copy / file).open("a", encoding="utf-8") as source:
+        source.write("\n")
+    assert (program_version() != before[0]) == bool(changes_programs)
+    assert (verdict_version() != before[1]) == (changes_programs is not None)

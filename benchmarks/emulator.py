@@ -16,7 +16,7 @@ import statistics
 import time
 
 from pangu_alpha.config import ParallelConfig
-from pangu_alpha.training.device import prepare_environment, set_device
+from pangu_alpha.runtime.device import prepare_environment, set_device
 from pangu_alpha.verification.cases import Case, batches
 
 
@@ -28,7 +28,7 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
     from pangu_alpha.model import build_network
     from pangu_alpha.training.backend import Step
     from pangu_alpha.training.optimizer import update_scalars
-    from pangu_alpha.training.process import ProcessStep
+    from pangu_alpha.training.replica import ProcessStep
 
     case = Case(ParallelConfig(dp=2, mp=2, pp=2))
     alone = case.reference("float32")

@@ -40,7 +40,7 @@ class NoText:
 
 
 def ours(batch_size: int) -> Callable[[], int]:
-    from pangu_alpha.training.device import prepare_environment, set_device
+    from pangu_alpha.runtime.device import prepare_environment, set_device
 
     prepare_environment(verbose=False)
     set_device("cpu")

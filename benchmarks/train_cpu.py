@@ -60,7 +60,7 @@ def make_batch(config: RunConfig) -> Batch:
 
 
 def our_step(config: RunConfig, batch: Batch) -> Callable[[], float]:
-    from pangu_alpha.training.device import prepare_environment, set_device
+    from pangu_alpha.runtime.device import prepare_environment, set_device
 
     prepare_environment(verbose=False)
     set_device("cpu", fuse_operators=True)
@@ -142,7 +142,7 @@ def pytorch_step(config: RunConfig, batch: Batch, fused_attention: bool) -> Call
 
 
 def pytorch_matmul_rate() -> float:
-    """As `matmul_rate` of `pangu_alpha.training.machine`, of PyTorch's library."""
+    """As `matmul_rate` of `pangu_alpha.runtime.matmul_rate`, of PyTorch's library."""
     import torch
 
     size = 2048
@@ -185,7 +185,7 @@ def profile() -> dict[str, Any]:
     from mindspore import Profiler, float32
     from mindspore.profiler import ProfilerActivity
 
-    from pangu_alpha.training.machine import matmul_rate
+    from pangu_alpha.runtime.matmul_rate import matmul_rate
 
     for _ in range(WARM_UP):
         step()

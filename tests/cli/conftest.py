@@ -21,7 +21,7 @@ TEXTS = ["话说天下大势，分久必合，合久必分。", "周末七国分
 def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network's run, with two tokenizers: the run's own, `tok`, and another one."""
     from pangu_alpha.model import build_network
-    from pangu_alpha.training.device import set_device
+    from pangu_alpha.runtime.device import set_device
 
     set_device("cpu")
     folder = tmp_path_factory.mktemp("generate")

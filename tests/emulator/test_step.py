@@ -13,10 +13,10 @@ from pangu_alpha.data.batch import make_batch
 from pangu_alpha.emulator.step import EmulatedStep, emulated_step
 from pangu_alpha.errors import EmulatorError
 from pangu_alpha.model import build_network
+from pangu_alpha.runtime.device import set_device
 from pangu_alpha.training.backend import Step
-from pangu_alpha.training.device import set_device
 from pangu_alpha.training.optimizer import update_scalars
-from pangu_alpha.training.process import ProcessStep
+from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
 
 # The programs of tests/end_to_end/test_train_emulator.py.

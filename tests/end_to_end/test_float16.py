@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from pangu_alpha.checkpoint import find_checkpoint, save_checkpoint
 from pangu_alpha.config import ScheduleConfig, load_config
-from pangu_alpha.training.schedule import learning_rate
+from pangu_alpha.training.learning_rate import learning_rate
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject

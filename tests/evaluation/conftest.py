@@ -8,7 +8,7 @@ os.environ.setdefault("GLOG_v", "3")  # before MindSpore is imported
 
 import pytest
 
-from pangu_alpha.training.device import set_device
+from pangu_alpha.runtime.device import set_device
 
 GUXIANG = (
     "我冒了严寒，回到相隔二千余里，别了二十余年的故乡去。\n"

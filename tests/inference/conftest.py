@@ -14,7 +14,7 @@ from mindspore import Tensor
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.model import PanguAlpha
-from pangu_alpha.training.device import set_device
+from pangu_alpha.runtime.device import set_device
 
 
 class ByteTokenizer:

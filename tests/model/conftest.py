@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.data.batch import Batch, make_batch
-from pangu_alpha.training.device import set_device
+from pangu_alpha.runtime.device import set_device
 
 PAD, EOD = 0, 1
 TEXT = "子曰學而時習之不亦說乎有朋自遠方來人知慍君矣"

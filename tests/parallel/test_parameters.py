@@ -137,7 +137,7 @@ def test_a_new_parameter_is_added_in_the_network_and_in_one_table(with_gate: str
     import numpy as np
 
     from pangu_alpha.model import build_network
-    from pangu_alpha.training.device import set_device
+    from pangu_alpha.runtime.device import set_device
     from pangu_alpha.training.optimizer import AdamW
 
     set_device("cpu", fuse_operators=False)

@@ -53,7 +53,7 @@ def uses() -> dict[str, list[Use]]:
     from mindspore import Tensor
 
     from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, loss, operators
-    from pangu_alpha.training.device import set_device
+    from pangu_alpha.runtime.device import set_device
 
     model = "{num_layers: 3, hidden_size: 32, num_heads: 4, vocab_size: 50, seq_length: 16, dropout: 0.1}"
     config = load_config("tiny_cpu", [f"model={model}", "model.final_norm=before_query_layer"]).model

@@ -15,7 +15,7 @@ import pytest
 from pangu_alpha.config import RunConfig, build_config
 from pangu_alpha.data import Batch
 from pangu_alpha.data.batch import make_batch
-from pangu_alpha.training.device import set_device
+from pangu_alpha.runtime.device import set_device
 
 PAD, EOD = 0, 1
 

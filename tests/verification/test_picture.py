@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pangu_alpha.topology.drawing import save_figure
+from pangu_alpha.topology.pictures import save_figure
 from pangu_alpha.verification.parity import Difference, Verdict
 from pangu_alpha.verification.picture import CLOSE, GOOD, WRONG, draw
 

@@ -63,7 +63,7 @@ def _perplexity(arguments: argparse.Namespace) -> dict[str, object]:
 
     documents = read_documents(arguments.input)
     # MindSpore takes seconds to import; the rest can fail without it.
-    from pangu_alpha.training.device import prepare_environment
+    from pangu_alpha.runtime.device import prepare_environment
 
     prepare_environment(arguments.verbose)
     from pangu_alpha.evaluation.perplexity import measure_perplexity

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu generate ...`."""
     prompts = arguments.prompt or _read_prompts(arguments.input)
     # MindSpore takes seconds to import; the rest can fail without it.
-    from pangu_alpha.training.device import prepare_environment
+    from pangu_alpha.runtime.device import prepare_environment
 
     prepare_environment(arguments.verbose)
     from pangu_alpha.inference import Generator, SamplingOptions, load_trained

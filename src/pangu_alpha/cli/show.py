@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu show ...`."""
     from pangu_alpha.config import load_config
-    from pangu_alpha.topology.drawing import save_figure
+    from pangu_alpha.topology.pictures import save_figure
 
     config = load_config(arguments.recipe, arguments.overrides)
     output = arguments.output or Path(f"{arguments.what}.svg")
@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _mesh(config: RunConfig) -> Figure:
-    from pangu_alpha.topology.drawing import draw_mesh
     from pangu_alpha.topology.mesh import AXES, Mesh
+    from pangu_alpha.topology.pictures import draw_mesh
 
     mesh = Mesh.of(config.parallel)
     print(f"{mesh} = {mesh.num_ranks} devices")
@@ -76,7 +76,7 @@ def _stages(config: RunConfig) -> Figure:
 
 def _schedule(config: RunConfig) -> Figure:
     from pangu_alpha.planner.durations import backward_factor, task_durations
-    from pangu_alpha.topology.drawing import draw_schedule
+    from pangu_alpha.topology.pictures import draw_schedule
     from pangu_alpha.topology.schedule import pipeline_order, simulate
 
     parallel, num_micro_batches = config.parallel, config.train.num_micro_batches

@@ -137,7 +137,7 @@ def _train(config: RunConfig, verbose: bool, report: Report, processes: Processe
     training_data = open_training_data(config, tokenizer_fingerprint)
     validation_data = open_validation_data(config, tokenizer_fingerprint) if config.data.validation else None
     # MindSpore takes seconds to import; everything above can fail without it.
-    from pangu_alpha.training.device import prepare_environment
+    from pangu_alpha.runtime.device import prepare_environment
 
     prepare_environment(verbose)
     if processes is None:
@@ -159,8 +159,8 @@ def _train(config: RunConfig, verbose: bool, report: Report, processes: Processe
 
 
 def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Report) -> Backend:
-    from pangu_alpha.training.device import join_workers, set_device
-    from pangu_alpha.training.process import process_backend
+    from pangu_alpha.runtime.device import join_workers, set_device
+    from pangu_alpha.training.replica import process_backend
 
     set_device(config.device, config.fuse_operators, config.model.compute_dtype == "float16")
     report("joining")
@@ -172,7 +172,7 @@ def _mindspore(config: RunConfig, validation_data: ValidationData | None, report
 def _emulator(
     config: RunConfig, validation_data: ValidationData | None, report: Report, processes: Processes
 ) -> Backend:
-    from pangu_alpha.training.device import set_device
+    from pangu_alpha.runtime.device import set_device
 
     set_device("cpu", config.fuse_operators, config.model.compute_dtype == "float16")
     report("compiling")

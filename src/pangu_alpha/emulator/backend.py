@@ -11,11 +11,11 @@ from pangu_alpha.config import ParallelConfig, RunConfig
 from pangu_alpha.data import ValidationData
 from pangu_alpha.emulator.processes import Processes
 from pangu_alpha.emulator.step import EmulatedStep, load_machine
-from pangu_alpha.model import PanguAlpha, build_network
+from pangu_alpha.model import PanguAlpha, build_network, set_parameters
+from pangu_alpha.runtime.matmul_rate import matmul_rate
 from pangu_alpha.training.backend import Backend
-from pangu_alpha.training.evaluation import LossEvaluator
-from pangu_alpha.training.machine import matmul_rate
-from pangu_alpha.training.process import ProcessStep, set_parameters
+from pangu_alpha.training.replica import ProcessStep
+from pangu_alpha.training.validation import LossEvaluator
 
 
 def emulated_backend(config: RunConfig, validation_data: ValidationData | None, processes: Processes) -> Backend:

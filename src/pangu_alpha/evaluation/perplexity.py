@@ -10,9 +10,8 @@ from pangu_alpha.config import ModelConfig, perplexity
 from pangu_alpha.console import progress
 from pangu_alpha.errors import CheckpointError, ConfigError, DataError
 from pangu_alpha.evaluation.windows import pack_windows, sliding_windows
-from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
+from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 from pangu_alpha.tokenizer import Tokenizer
-from pangu_alpha.training.step import batch_tensors
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from pangu_alpha.checkpoint import Checkpoint, find_checkpoint
 from pangu_alpha.config import Device, RunConfig, build_config
 from pangu_alpha.console import say
 from pangu_alpha.errors import TokenizerError
-from pangu_alpha.model import PanguAlpha
+from pangu_alpha.model import PanguAlpha, set_parameters
+from pangu_alpha.runtime.device import set_device
 from pangu_alpha.tokenizer import Tokenizer, load_tokenizer
-from pangu_alpha.training.device import set_device
-from pangu_alpha.training.process import set_parameters
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 
 from pangu_alpha.config import ModelConfig
+from pangu_alpha.data import Batch
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.model.embedding import Embedding
 from pangu_alpha.model.layer import Layer, QueryLayer
@@ -102,6 +103,11 @@ class PanguAlphaLoss(nn.Cell):
         """
         logits = self.network(input_ids, position_ids, document_ids, sample_keys)
         return self.token_loss(logits, labels, loss_mask)
+
+
+def batch_tensors(batch: Batch) -> tuple[Tensor, ...]:
+    """The inputs of `PanguAlphaLoss`."""
+    return tuple(map(Tensor, batch.arrays()))
 
 
 def build_network(config: ModelConfig, seed: int) -> PanguAlpha:

@@ -1,10 +1,14 @@
-"""The network's parameters as MindSpore keeps them, and the one function that starts them."""
+"""The network's parameters as MindSpore keeps them: their start, and filling them with tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn
 from mindspore.common.initializer import initializer
+from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.parallel.parameters import row_of
@@ -25,3 +29,9 @@ def initialise(network: nn.Cell, config: ModelConfig, seed: int) -> None:
     for item in network.get_parameters():
         values = initial_values(row_of(item.name).start, config.num_layers, seed, item.name, 0, item.size)
         item.set_data(Tensor(values.reshape(item.shape)))
+
+
+def set_parameters(parameters: Sequence[Parameter], tensors: Mapping[str, NDArray[np.floating]]) -> None:
+    """Fill `parameters` with the tensors of the same names."""
+    for item in parameters:
+        item.set_data(Tensor(tensors[item.name]))

@@ -14,8 +14,8 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.console import si
 from pangu_alpha.parallel.table import Dims, Row, sharding_table, sizes
 from pangu_alpha.planner.memory import StageState
-from pangu_alpha.topology.drawing import COLOURS, INK, LINE
 from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.topology.pictures import COLOURS, INK, LINE
 
 LAYER, ENDS, QUERY = "#cbe5d4", "#d5dde6", "#f3d9bd"
 KEPT = ("#a9d3b7", "#dcecdf", "#c3cad3")

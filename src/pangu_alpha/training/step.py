@@ -17,15 +17,10 @@ from mindspore.common.initializer import initializer
 
 from pangu_alpha.config import RunConfig, tokens_per_step
 from pangu_alpha.data import Batch
-from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
+from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 from pangu_alpha.training.norm import AddOverRanks, SquaredNorm
 from pangu_alpha.training.optimizer import AdamW, UpdateScalars
 from pangu_alpha.training.result import StepResult
-
-
-def batch_tensors(batch: Batch) -> tuple[Tensor, ...]:
-    """The inputs of `PanguAlphaLoss`."""
-    return tuple(map(Tensor, batch.arrays()))
 
 
 class Gradients(nn.Cell):

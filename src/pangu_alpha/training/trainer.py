@@ -25,12 +25,12 @@ from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.parallel.parameters import MOMENTS
 from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
+from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
 from pangu_alpha.training.metrics import StepMetrics
 from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import compare_settings
-from pangu_alpha.training.schedule import learning_rate
 
 
 @dataclass

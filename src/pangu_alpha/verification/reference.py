@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.emulator.step import emulated_step
-from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, build_network
+from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors, build_network
 from pangu_alpha.parallel.parameters import MOMENTS
 from pangu_alpha.training.backend import Step
+from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import LossScaler
 from pangu_alpha.training.optimizer import update_scalars
-from pangu_alpha.training.process import ProcessStep
+from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
-from pangu_alpha.training.schedule import learning_rate
-from pangu_alpha.training.step import Gradients, batch_tensors
+from pangu_alpha.training.step import Gradients
 from pangu_alpha.verification.cases import batches
 
 Tensors = dict[str, NDArray[np.floating]]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from mindspore import Parameter, Tensor
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch, ValidationData
-from pangu_alpha.model import PanguAlpha, build_network
+from pangu_alpha.model import PanguAlpha, build_network, set_parameters
 from pangu_alpha.model.dtypes import compute_dtype
+from pangu_alpha.runtime.matmul_rate import matmul_rate
+from pangu_alpha.training.agreement import Agreement
 from pangu_alpha.training.backend import Backend
-from pangu_alpha.training.evaluation import LossEvaluator
-from pangu_alpha.training.machine import matmul_rate
 from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.step import TrainStep
-from pangu_alpha.training.workers import Agreement
+from pangu_alpha.training.validation import LossEvaluator
 
 
 class ProcessStep:
@@ -68,9 +67,3 @@ def process_backend(config: RunConfig, validation_data: ValidationData | None, r
         # Over a second of work, for a number that only rank 0 writes down.
         matmul_flops=math.nan if rank else matmul_rate(config.device, compute_dtype(config.model)) * config.parallel.dp,
     )
-
-
-def set_parameters(parameters: Sequence[Parameter], tensors: Mapping[str, NDArray[np.floating]]) -> None:
-    """Fill `parameters` with the tensors of the same names."""
-    for item in parameters:
-        item.set_data(Tensor(tensors[item.name]))

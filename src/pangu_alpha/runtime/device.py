@@ -11,7 +11,7 @@ from pathlib import Path
 from pangu_alpha.config import Device
 from pangu_alpha.errors import DeviceError
 from pangu_alpha.files import cache_folder
-from pangu_alpha.training.kernel_cache import prepare_kernel_cache
+from pangu_alpha.runtime.kernel_cache import prepare_kernel_cache
 
 _HELP = {
     "ascend": "Install the Ascend driver and the CANN toolkit that MindSpore 2.10 asks for, then source CANN's "

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pangu_alpha.errors import DeviceError
-from pangu_alpha.training.device import set_device
+from pangu_alpha.runtime.device import set_device
 
 
 @pytest.mark.parametrize(("device", "library"), [("ascend", "libge_runner"), ("gpu", "libcu")])

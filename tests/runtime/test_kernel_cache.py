@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.files import file_sha256
-from pangu_alpha.training import kernel_cache
-from pangu_alpha.training.kernel_cache import prepare_kernel_cache
+from pangu_alpha.runtime import kernel_cache
+from pangu_alpha.runtime.kernel_cache import prepare_kernel_cache
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pangu_alpha.config import ScheduleConfig
-from pangu_alpha.training.schedule import learning_rate
+from pangu_alpha.training.learning_rate import learning_rate
 
 SCHEDULE = ScheduleConfig(learning_rate=1e-4, end_learning_rate=1e-6, warmup_steps=2000, decay_steps=80000)
 

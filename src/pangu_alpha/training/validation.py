@@ -5,8 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 
 from pangu_alpha.data import ValidationData
-from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
-from pangu_alpha.training.step import batch_tensors
+from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 
 
 class _LossSums(nn.Cell):

@@ -11,9 +11,8 @@ import pytest
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.model import build_network
-from pangu_alpha.training import process
 from pangu_alpha.training.optimizer import update_scalars
-from pangu_alpha.training.process import ProcessStep
+from pangu_alpha.training.replica import ProcessStep
 
 Config = Callable[..., RunConfig]
 Sample = Callable[..., Batch]
@@ -49,7 +48,7 @@ def test_ranks_share_the_rows_of_every_micro_batch(
         def __call__(self, micro_batches: list[Batch], *_: object) -> None:
             seen.append([int(key) for part in micro_batches for key in part.sample_keys])
 
-    monkeypatch.setattr(process, "TrainStep", Recorder)
+    monkeypatch.setattr(replica, "TrainStep", Recorder)
     config = make_config("train.num_micro_batches=2", "parallel.dp=2")
     network = build_network(config.model, seed=1)
     keys = sample_batch().sample_keys.tolist()

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from pangu_alpha.config import ParallelConfig
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.topology.drawing import BACKWARD, COLOURS, FORWARD, INK, draw_mesh, draw_schedule, save_figure
+from pangu_alpha.topology.pictures import BACKWARD, COLOURS, FORWARD, INK, draw_mesh, draw_schedule, save_figure
 from pangu_alpha.topology.schedule import pipeline_order, simulate
 
 

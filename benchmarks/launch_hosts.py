@@ -24,8 +24,8 @@ from contextlib import redirect_stderr
 from multiprocessing import get_context
 from pathlib import Path
 
-from pangu_alpha.cluster.environment import Card
-from pangu_alpha.cluster.launch import Plan, Server, launch
+from pangu_alpha.cluster.launching.environment import Card
+from pangu_alpha.cluster.launching.launch import Plan, Server, launch
 from pangu_alpha.config import load_config
 
 SSH = str(Path(__file__).parents[1] / "tests" / "stand_in" / "ssh")

@@ -11,10 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-from pangu_alpha.cluster.boot import Boot
-from pangu_alpha.cluster.check import find_problems
-from pangu_alpha.cluster.launch import TRAIN
-from pangu_alpha.cluster.modelarts import find_place
+from pangu_alpha.cluster.launching.launch import TRAIN
+from pangu_alpha.cluster.modelarts.boot import Boot
+from pangu_alpha.cluster.modelarts.place import find_place
+from pangu_alpha.cluster.rank_tables.check import find_problems
 from pangu_alpha.command_line import run_program
 from pangu_alpha.config import load_config
 from pangu_alpha.errors import ClusterError, ConfigError

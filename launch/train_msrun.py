@@ -11,9 +11,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pangu_alpha.cluster.environment import Card
-from pangu_alpha.cluster.inventory import read_hosts
-from pangu_alpha.cluster.launch import TRAIN, Plan, Server, add_launch_arguments, main
+from pangu_alpha.cluster.launching.environment import Card
+from pangu_alpha.cluster.launching.launch import TRAIN, Plan, Server, add_launch_arguments, main
+from pangu_alpha.cluster.rank_tables.inventory import read_hosts
 from pangu_alpha.command_line import Parser
 from pangu_alpha.config import load_config
 from pangu_alpha.errors import ClusterError

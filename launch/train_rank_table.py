@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pangu_alpha.cluster.check import find_problems, for_hccl, ports_in_use
-from pangu_alpha.cluster.environment import Card
-from pangu_alpha.cluster.inventory import read_hosts
-from pangu_alpha.cluster.launch import TRAIN, Plan, Server, add_launch_arguments, main
+from pangu_alpha.cluster.launching.environment import Card
+from pangu_alpha.cluster.launching.launch import TRAIN, Plan, Server, add_launch_arguments, main
 from pangu_alpha.cluster.ports import is_here
-from pangu_alpha.cluster.rank_table import RankTable, read_rank_table
+from pangu_alpha.cluster.rank_tables.check import find_problems, for_hccl, ports_in_use
+from pangu_alpha.cluster.rank_tables.inventory import read_hosts
+from pangu_alpha.cluster.rank_tables.rank_table import RankTable, read_rank_table
 from pangu_alpha.command_line import Parser
 from pangu_alpha.config import RunConfig, load_config
 from pangu_alpha.errors import ClusterError

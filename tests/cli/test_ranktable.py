@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.cli.main import main
-from pangu_alpha.cluster.rank_table import read_rank_table
+from pangu_alpha.cluster.rank_tables.rank_table import read_rank_table
 
 EXAMPLES = Path(__file__).parents[2] / "hccl_configs"
 MESH = ["--config", "200b_2048", "parallel.dp=4", "parallel.pp=4"]

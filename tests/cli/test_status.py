@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.cli.main import main
-from pangu_alpha.cluster.heartbeat import HeartbeatWriter
+from pangu_alpha.cluster.watching.heartbeat import HeartbeatWriter
 from pangu_alpha.config import RunConfig, build_config
 
 

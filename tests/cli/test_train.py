@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.cli import train
-from pangu_alpha.cluster.heartbeat import read_heartbeats
+from pangu_alpha.cluster.watching.heartbeat import read_heartbeats
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pangu_alpha.cluster.job import KILL
+from pangu_alpha.cluster.launching.job import KILL
 
 Document = dict[str, Any]
 Pair = tuple[Callable[[], bool], Callable[[], object]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pangu_alpha.cli.main import main
-from pangu_alpha.cluster.heartbeat import read_heartbeats
+from pangu_alpha.cluster.watching.heartbeat import read_heartbeats
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pangu_alpha.cli.main import main
-from pangu_alpha.cluster import launch
+from pangu_alpha.cluster.launching import launch
 from pangu_alpha.command_line import run_program
 
 if TYPE_CHECKING:

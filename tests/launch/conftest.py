@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from pangu_alpha.cluster.launch import main
-from pangu_alpha.cluster.rank_table import Device, Server, numbered, write_rank_table
+from pangu_alpha.cluster.launching.launch import main
+from pangu_alpha.cluster.rank_tables.rank_table import Device, Server, numbered, write_rank_table
 
 STAND_IN = Path(__file__).parents[1] / "stand_in"
 LAUNCH = Path(__file__).parents[2] / "launch"

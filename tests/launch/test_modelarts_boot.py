@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pangu_alpha.cluster.rank_table import read_rank_table
+from pangu_alpha.cluster.rank_tables.rank_table import read_rank_table
 
 if TYPE_CHECKING:
     from tests.launch.conftest import SimulatedCluster

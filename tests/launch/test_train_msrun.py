@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pangu_alpha.cluster.diagnosis import diagnose
-from pangu_alpha.cluster.status import read_status
+from pangu_alpha.cluster.watching.diagnosis import diagnose
+from pangu_alpha.cluster.watching.status import read_status
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject

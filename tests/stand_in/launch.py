@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pangu_alpha.cluster.launch import Plan, main
+from pangu_alpha.cluster.launching.launch import Plan, main
 
 HERE = Path(__file__).parent
 NAME = sys.argv.pop(1)

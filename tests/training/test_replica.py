@@ -11,6 +11,7 @@ import pytest
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.model import build_network
+from pangu_alpha.training import replica
 from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.replica import ProcessStep
 

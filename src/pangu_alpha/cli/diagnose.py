@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pangu_alpha.cluster.diagnosis import describe, diagnose
-from pangu_alpha.cluster.exits import COMMAND
-from pangu_alpha.cluster.status import describe as describe_status
-from pangu_alpha.cluster.status import describe_unreadable, read_status
+from pangu_alpha.cluster.watching.diagnosis import describe, diagnose
+from pangu_alpha.cluster.watching.exits import COMMAND
+from pangu_alpha.cluster.watching.status import describe as describe_status
+from pangu_alpha.cluster.watching.status import describe_unreadable, read_status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

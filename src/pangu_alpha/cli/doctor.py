@@ -69,11 +69,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _ask(arguments: argparse.Namespace, config: RunConfig) -> list[Finding]:
-    from pangu_alpha.cluster.hosts import SSH
-    from pangu_alpha.cluster.inventory import read_hosts
+    from pangu_alpha.cluster.launching.hosts import SSH
     from pangu_alpha.cluster.preflight.comparison import summarise
     from pangu_alpha.cluster.preflight.hosts import ask_hosts
     from pangu_alpha.cluster.preflight.table import check_hosts
+    from pangu_alpha.cluster.rank_tables.inventory import read_hosts
     from pangu_alpha.topology.mesh import Mesh
 
     hosts = list(read_hosts(arguments.hosts))

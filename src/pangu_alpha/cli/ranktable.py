@@ -14,7 +14,7 @@ from pangu_alpha.console import say
 from pangu_alpha.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
-    from pangu_alpha.cluster.rank_table import RankTable, Server
+    from pangu_alpha.cluster.rank_tables.rank_table import RankTable, Server
     from pangu_alpha.topology.mesh import Mesh
 
 _RAW = argparse.RawDescriptionHelpFormatter
@@ -125,9 +125,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _make(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.cluster.inventory import choose_devices, read_racks, with_racks
     from pangu_alpha.cluster.patterns import numbers_of
-    from pangu_alpha.cluster.placement import arrange
+    from pangu_alpha.cluster.rank_tables.inventory import choose_devices, read_racks, with_racks
+    from pangu_alpha.cluster.rank_tables.placement import arrange
 
     mesh = _mesh(arguments)
     servers = _find_servers(arguments)
@@ -147,8 +147,8 @@ def _make(arguments: argparse.Namespace) -> None:
 
 
 def _find_servers(arguments: argparse.Namespace) -> list[Server] | None:
-    from pangu_alpha.cluster.inventory import Devices, read_inventory
-    from pangu_alpha.cluster.this_host import servers_of_mpi, this_server
+    from pangu_alpha.cluster.rank_tables.inventory import Devices, read_inventory
+    from pangu_alpha.cluster.rank_tables.this_host import servers_of_mpi, this_server
 
     def here() -> Server:
         return this_server(arguments.server_id, arguments.devices, arguments.hccn_conf)
@@ -169,12 +169,12 @@ def _find_servers(arguments: argparse.Namespace) -> list[Server] | None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.cluster.check import check_file
-    from pangu_alpha.cluster.rank_table import read_rank_table
+    from pangu_alpha.cluster.rank_tables.check import check_file
+    from pangu_alpha.cluster.rank_tables.rank_table import read_rank_table
 
     hosts = None
     if arguments.hosts:
-        from pangu_alpha.cluster.inventory import read_racks
+        from pangu_alpha.cluster.rank_tables.inventory import read_racks
 
         hosts = read_racks(arguments.hosts)
     problems = check_file(arguments.table, _mesh(arguments), hosts)
@@ -186,8 +186,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _merge(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.cluster.placement import arrange
-    from pangu_alpha.cluster.rank_table import read_rank_table
+    from pangu_alpha.cluster.rank_tables.placement import arrange
+    from pangu_alpha.cluster.rank_tables.rank_table import read_rank_table
 
     tables = [read_rank_table(path) for path in arguments.tables]
     for path, table in zip(arguments.tables, tables, strict=True):
@@ -203,9 +203,9 @@ def _merge(arguments: argparse.Namespace) -> None:
 def _show(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from pangu_alpha.cluster.check import find_problems
-    from pangu_alpha.cluster.inventory import read_racks, with_racks
-    from pangu_alpha.cluster.rank_table import read_rank_table
+    from pangu_alpha.cluster.rank_tables.check import find_problems
+    from pangu_alpha.cluster.rank_tables.inventory import read_racks, with_racks
+    from pangu_alpha.cluster.rank_tables.rank_table import read_rank_table
 
     mesh = _mesh(arguments)
     table = read_rank_table(arguments.table)
@@ -218,12 +218,12 @@ def _show(arguments: argparse.Namespace) -> None:
     print(_summary(table))
     _print_servers(table, mesh)
     if mesh is not None:
-        from pangu_alpha.cluster.placement import shuffled
+        from pangu_alpha.cluster.rank_tables.placement import shuffled
 
         other = shuffled(table, _SEED)
         _print_links(table, other, mesh)
         if arguments.draw:
-            from pangu_alpha.cluster.drawing import draw
+            from pangu_alpha.cluster.rank_tables.picture import draw
 
             draw(table, other, mesh, arguments.draw)
             say(f"drawn in {arguments.draw}")
@@ -232,8 +232,8 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _write(table: RankTable, path: Path, mesh: Mesh | None) -> None:
-    from pangu_alpha.cluster.check import find_problems
-    from pangu_alpha.cluster.rank_table import write_rank_table
+    from pangu_alpha.cluster.rank_tables.check import find_problems
+    from pangu_alpha.cluster.rank_tables.rank_table import write_rank_table
 
     problems = find_problems(table, mesh)
     if problems:
@@ -276,7 +276,7 @@ def _print_servers(table: RankTable, mesh: Mesh | None) -> None:
 
 
 def _print_links(table: RankTable, other: RankTable, mesh: Mesh) -> None:
-    from pangu_alpha.cluster.placement import count_links
+    from pangu_alpha.cluster.rank_tables.placement import count_links
 
     print(
         "\nlinks between neighbours of a group: how many join two rings of a server, two servers of a rack, two racks"

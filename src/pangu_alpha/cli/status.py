@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from pangu_alpha.cluster.status import describe, read_status
+from pangu_alpha.cluster.watching.status import describe, read_status
 
 _INTERVAL = 2.0
 """Seconds between two screens."""

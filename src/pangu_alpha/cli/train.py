@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
-    from pangu_alpha.cluster.heartbeat import HeartbeatWriter
+    from pangu_alpha.cluster.watching.heartbeat import HeartbeatWriter
     from pangu_alpha.config import load_config
     from pangu_alpha.training.resuming import say_if_finished
     from pangu_alpha.training.runnable import processes_of, require_runnable

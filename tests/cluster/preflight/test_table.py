@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pangu_alpha.cluster.preflight.table import check_rank_table, devices_of
-from pangu_alpha.cluster.rank_table import Device, RankTable, Server
+from pangu_alpha.cluster.rank_tables.rank_table import Device, RankTable, Server
 
 
 @pytest.fixture

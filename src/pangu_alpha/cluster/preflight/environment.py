@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pangu_alpha.cluster.environment import CONNECT_TIMEOUT, CONNECT_TIMEOUT_RANGE
+from pangu_alpha.cluster.launching.environment import CONNECT_TIMEOUT, CONNECT_TIMEOUT_RANGE
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok
 from pangu_alpha.config import RunConfig, num_parameters
 from pangu_alpha.console import si

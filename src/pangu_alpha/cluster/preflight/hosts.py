@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangu_alpha.cluster.environment import forwarded_environment
-from pangu_alpha.cluster.hosts import reach
+from pangu_alpha.cluster.launching.environment import forwarded_environment
+from pangu_alpha.cluster.launching.hosts import reach
 from pangu_alpha.cluster.preflight.report import Report
 from pangu_alpha.errors import ClusterError
 

@@ -20,7 +20,7 @@ from pangu_alpha.cluster.preflight.network import check_ports
 from pangu_alpha.cluster.preflight.recipe import check_recipe, recipe_hash
 from pangu_alpha.cluster.preflight.software import check_software, versions
 from pangu_alpha.cluster.preflight.table import check_rank_table, devices_of
-from pangu_alpha.cluster.rank_table import RankTable
+from pangu_alpha.cluster.rank_tables.rank_table import RankTable
 from pangu_alpha.command_line import explain
 from pangu_alpha.config import RunConfig
 from pangu_alpha.reading import parse_json, read_bytes

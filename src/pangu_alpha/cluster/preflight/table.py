@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from pangu_alpha.cluster.check import find_problems, for_hccl
-from pangu_alpha.cluster.formats import gathered
 from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
-from pangu_alpha.cluster.rank_table import RankTable, parse_rank_table
+from pangu_alpha.cluster.rank_tables.check import find_problems, for_hccl
+from pangu_alpha.cluster.rank_tables.formats import gathered
+from pangu_alpha.cluster.rank_tables.rank_table import RankTable, parse_rank_table
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.topology.mesh import Mesh

@@ -1,0 +1,1 @@
+"""Launching: which process runs where with which environment, starting it, following it, starting again."""

@@ -1,0 +1,1 @@
+"""One card of a ModelArts job: its place, its storage, and its life from boot to end."""

@@ -23,6 +23,6 @@ for word in "$@"; do
         exit
     fi
 done
-source "$root/launch/install.sh"
+source "$root/scripts/install.sh"
 (cd "$root" && install requirements.txt)
-exec "$root/.venv/bin/python" "$root/launch/quickstart.py" "$@"
+exec "$root/.venv/bin/python" -m pangu_alpha.cli.main quickstart "$@"

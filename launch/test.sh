@@ -2,7 +2,7 @@
 # Everything a change must pass, in .venv: `bash launch/test.sh`. PYTHON names the interpreter to make .venv with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source launch/install.sh
+source scripts/install.sh
 
 # step NAME COMMAND...: stops at the first command that fails.
 step() {

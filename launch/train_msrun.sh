@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Training with several processes, on this machine or on several; see `bash launch/train_msrun.sh --help`.
+# Training with several processes, on this machine or on several: `pangu launch msrun`, see --help.
 set -euo pipefail
-source "$(dirname "$0")/run_python.sh"
-run_python train_msrun "$@"
+source "$(dirname "$0")/run_pangu.sh"
+run_pangu launch msrun "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Training on the devices of a rank table; see `bash launch/train_rank_table.sh --help`.
+# Training on the devices of a rank table: `pangu launch rank-table`, see --help.
 set -euo pipefail
-source "$(dirname "$0")/run_python.sh"
-run_python train_rank_table "$@"
+source "$(dirname "$0")/run_pangu.sh"
+run_pangu launch rank-table "$@"

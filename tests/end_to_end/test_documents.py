@@ -36,15 +36,12 @@ def _paste(checkout: Path, script: str) -> subprocess.CompletedProcess[str]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that looks like the checkout, whose installation is that of these tests."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("configs", "hccl_configs", "requirements.txt"):
+    for name in ("configs", "hccl_configs", "launch", "requirements.txt"):
         (folder / name).symlink_to(ROOT / name)
     (folder / ".venv").symlink_to(sys.prefix)
-    (folder / "launch").mkdir()
-    for path in (ROOT / "launch").iterdir():
-        (folder / "launch" / path.name).symlink_to(path)
     # The installation has its own tests; what comes after it is meant here.
-    (folder / "launch" / "install.sh").unlink()
-    (folder / "launch" / "install.sh").write_text("test -x .venv/bin/python\n", encoding="utf-8")
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "install.sh").write_text("test -x .venv/bin/python\n", encoding="utf-8")
     return folder
 
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pangu_alpha.cli.main import main
-from pangu_alpha.cluster.launching import launch
-from pangu_alpha.command_line import run_program
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
 
 ROOT = Path(__file__).parents[2]
 RACKS = "racks: {rack0: '10.0.0.[1-2]'}\ndevice_ip: 192.168.{100 + device % 4}.{1 + server * 2 + device // 4}\n"
-# X stands for the hostile thing, NEW for a place that is free. Before a bar: a program of launch/; otherwise `pangu`.
+# X stands for the hostile thing, NEW for a place that is free.
 READERS = """
 config show X
 config show recipe.yaml --yaml tokenizer=X
@@ -75,11 +70,11 @@ ranktable show X
 ranktable show hostile_table.json --racks X
 status X
 diagnose X
-train_msrun | --workers 1 --dry-run X
-train_msrun | --workers 2 --dry-run recipe.yaml --hosts X
-train_rank_table | --dry-run recipe.yaml X
-train_rank_table | --dry-run recipe.yaml hostile_table.json parallel.dp=16 train.batch_size=16 --hosts X
-quickstart | --text X --output NEW
+launch msrun --workers 1 --dry-run X
+launch msrun --workers 2 --dry-run recipe.yaml --hosts X
+launch rank-table --dry-run recipe.yaml X
+launch rank-table --dry-run recipe.yaml hostile_table.json parallel.dp=16 train.batch_size=16 --hosts X
+quickstart --text X --output NEW
 """
 LINES = [line for line in READERS.splitlines() if line]
 
@@ -134,25 +129,10 @@ def folder(tiny_project: TinyProject) -> Path:
     return tiny_project.folder
 
 
-def _launcher(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"hostile_{name}", ROOT / "launch" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _run(line: str, thing: str, new: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    program, _, words = line.rpartition(" | ")
-    arguments = [word.replace("X", thing).replace("NEW", new).replace("path:", "path: ") for word in words.split()]
+def _run(line: str, thing: str, new: str) -> int:
+    words = [word.replace("X", thing).replace("NEW", new).replace("path:", "path: ") for word in line.split()]
     try:
-        if not program:
-            return main(arguments)
-        module = _launcher(program)
-        if program == "quickstart":
-            monkeypatch.setattr(sys, "argv", [program, *arguments])
-            return run_program(program, module._run_stages)
-        return launch.main(program, module._parser(), module.make_plan, arguments)
+        return main(words)
     except SystemExit as leaving:
         return int(leaving.code or 0)
 
@@ -170,7 +150,7 @@ def test_what_cannot_be_used_is_named(
             if kind != "in a forbidden folder" or not ending:
                 make(Path(thing + ending))
         with without_root_rights():
-            code = _run(line, thing, str(tmp_path / f"new_{number}"), monkeypatch)
+            code = _run(line, thing, str(tmp_path / f"new_{number}"))
         place.chmod(0o755)
         out, err = capsys.readouterr()
         assert code in (0, 1, 2), f"{kind}: {err}"

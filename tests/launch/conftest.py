@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -17,11 +16,10 @@ from typing import Any
 
 import pytest
 
-from pangu_alpha.cluster.launching.launch import main
+from pangu_alpha.cli.main import main
 from pangu_alpha.cluster.rank_tables.rank_table import Device, Server, numbered, write_rank_table
 
 STAND_IN = Path(__file__).parents[1] / "stand_in"
-LAUNCH = Path(__file__).parents[2] / "launch"
 RECIPE = """\
 output: run
 model: {num_layers: 2, hidden_size: 32, num_heads: 2, vocab_size: 470, seq_length: 32,
@@ -44,9 +42,9 @@ class SimulatedCluster:
         """Decide what the ranks do; see stand_in/rank.py."""
         (self.folder / "behaviour").write_text(text)
 
-    def start(self, launcher: str, *words: str) -> subprocess.Popen[str]:
-        """Start a launcher whose ranks are stand-ins, with the stand-in ssh."""
-        command = [sys.executable, str(STAND_IN / "launch.py"), launcher, *words]
+    def start(self, kind: str, *words: str) -> subprocess.Popen[str]:
+        """Start a launcher of a kind whose ranks are stand-ins, with the stand-in ssh."""
+        command = [sys.executable, str(STAND_IN / "launch.py"), "launch", kind, *words]
         environment = {**os.environ, "PATH": f"{STAND_IN}:{os.environ['PATH']}"}
         process = subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -54,23 +52,19 @@ class SimulatedCluster:
         self.started.append(process)
         return process
 
-    def run(self, launcher: str, *words: str) -> tuple[int, str, str]:
+    def run(self, kind: str, *words: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of a launcher."""
-        process = self.start(launcher, *words)
+        process = self.start(kind, *words)
         stdout, stderr = process.communicate(timeout=60)
         return process.returncode, stdout, stderr
 
-    def answer(self, launcher: str, *words: str) -> tuple[int, str, str]:
+    def answer(self, kind: str, *words: str) -> tuple[int, str, str]:
         """The same in this process, for commands that start nothing."""
-        spec = importlib.util.spec_from_file_location(launcher, LAUNCH / f"{launcher}.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         stdout, stderr, before = io.StringIO(), io.StringIO(), Path.cwd()
         os.chdir(self.folder)
         try:
             with redirect_stdout(stdout), redirect_stderr(stderr):
-                code = main(launcher, module._parser(), module.make_plan, words)
+                code = main(["launch", kind, *words])
         finally:
             os.chdir(before)
         return code, stdout.getvalue(), stderr.getvalue()

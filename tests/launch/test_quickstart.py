@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
 import subprocess
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pangu_alpha.quickstart.stages import Stages
+
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
 
-LAUNCH = Path(__file__).parents[2] / "launch"
+ROOT = Path(__file__).parents[2]
 NUM_STAGES = 8
 NETWORK = ("model.num_layers=2", "model.hidden_size=32", "model.num_heads=2", "model.seq_length=32")
 
@@ -25,7 +26,9 @@ def _start(project: TinyProject, *overrides: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             sys.executable,
-            str(LAUNCH / "quickstart.py"),
+            "-m",
+            "pangu_alpha.cli.main",
+            "quickstart",
             *NETWORK,
             *overrides,
             "--text",
@@ -95,12 +98,14 @@ def test_wrong_setting_is_explained(tiny_project: TinyProject) -> None:
 
 
 def test_help_installs_nothing(tmp_path: Path) -> None:
-    launch = tmp_path / "launch"
-    launch.mkdir()
-    for name in ("quickstart.sh", "install.sh"):
-        (launch / name).write_bytes((LAUNCH / name).read_bytes())
+    for name in ("launch/quickstart.sh", "scripts/install.sh"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     done = subprocess.run(
-        ["bash", str(launch / "quickstart.sh"), "--help"], check=True, capture_output=True, encoding="utf-8"
+        ["bash", str(tmp_path / "launch" / "quickstart.sh"), "--help"],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
     )
     assert "Usage: bash launch/quickstart.sh" in done.stdout
     assert not (tmp_path / ".venv").exists()
@@ -118,7 +123,7 @@ def test_the_environment_of_a_running_job_is_kept(tmp_path: Path) -> None:
 
     def install(**environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", "-c", f"source {LAUNCH / 'install.sh'}; install requirements.txt"],
+            ["bash", "-c", f"source {ROOT / 'scripts' / 'install.sh'}; install requirements.txt"],
             check=False,
             cwd=tmp_path,
             capture_output=True,
@@ -136,15 +141,11 @@ def test_the_environment_of_a_running_job_is_kept(tmp_path: Path) -> None:
 
 
 def test_damaged_memory_means_every_stage_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("quickstart", LAUNCH / "quickstart.py")
-    assert spec is not None and spec.loader is not None
-    quickstart = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(quickstart)
     product = tmp_path / "product"
     work = iter("123")
 
     def run(number: int) -> None:
-        stages = quickstart.Stages(tmp_path, 1)
+        stages = Stages(tmp_path, 1)
         stages.run("a", "b", 1, product, lambda _: product.write_text(next(work)))
         assert product.read_text() == str(number)
 
@@ -162,7 +163,7 @@ def test_unfit_python_is_refused(tmp_path: Path) -> None:
     python = tmp_path / "python3.13"
     python.write_text("#!/bin/sh\nexit 1\n")
     python.chmod(0o755)
-    script = f"source {LAUNCH / 'install.sh'}; find_python"
+    script = f"source {ROOT / 'scripts' / 'install.sh'}; find_python"
     done = subprocess.run(
         ["bash", "-c", script],
         check=False,

@@ -60,8 +60,8 @@ def test_nobody_passes_what_training_refuses(
     monkeypatch.delenv("RANK_SIZE")
     assert _same(expected, _doctor(settings, capsys))
     for words in (
-        ("train_rank_table", "recipe.yaml", "table.json", *settings, "--hosts", "hosts"),
-        ("train_msrun", "--workers", "16", "recipe.yaml", *settings),
+        ("rank-table", "recipe.yaml", "table.json", *settings, "--hosts", "hosts"),
+        ("msrun", "--workers", "16", "recipe.yaml", *settings),
     ):
         for dry in ((), ("--dry-run",)):
             code, stdout, stderr = simulated_cluster.answer(*words, *dry)

@@ -145,7 +145,7 @@ def test_wrong_settings_start_nothing(tiny_project: TinyProject) -> None:
 
 def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -> None:
     words = ("recipe.yaml", "--workers", "16", "--hosts", "hosts", "--dry-run", "parallel.dp=4", "output=my run")
-    code, stdout, stderr = simulated_cluster.answer("train_msrun", *words)
+    code, stdout, stderr = simulated_cluster.answer("msrun", *words)
     assert code == 0, stderr
     assert "> 'my run/logs/rank_0.log' 2>&1" in stdout and "-- 127.0.0.2" in stdout
     first, second = stdout.split("# server 127.0.0.2")
@@ -170,6 +170,6 @@ def test_hosts_that_cannot_work(simulated_cluster: SimulatedCluster, words: tupl
     (simulated_cluster.folder / "option").write_text("127.0.0.1\n-oProxyCommand=x\n")
     (simulated_cluster.folder / "far").write_text("127.0.0.1\n10.0.0.2\n")
     (simulated_cluster.folder / "unknown").write_text("127.0.0.1\nno-such-host.invalid\n")
-    code, _, stderr = simulated_cluster.answer("train_msrun", "recipe.yaml", *words, "--dry-run")
+    code, _, stderr = simulated_cluster.answer("msrun", "recipe.yaml", *words, "--dry-run")
     assert code == 2
     assert message in stderr

@@ -19,7 +19,7 @@ BOTH = (*JOB, "--hosts", "hosts")
 
 
 def test_every_card_gets_its_place(simulated_cluster: SimulatedCluster) -> None:
-    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH, "train.steps=7")
+    code, _, stderr = simulated_cluster.run("rank-table", *BOTH, "train.steps=7")
     assert code == 0, stderr
     for rank in range(16):
         seen = simulated_cluster.seen(rank)
@@ -44,7 +44,7 @@ def test_every_card_gets_its_place(simulated_cluster: SimulatedCluster) -> None:
 def test_first_failure_is_named_and_ends_all(simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.behave("seconds=100 die=11")
     start = time.monotonic()
-    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH)
+    code, _, stderr = simulated_cluster.run("rank-table", *BOTH)
     assert code == 1
     assert time.monotonic() - start < 20
     assert "host 127.0.0.2: rank 11 died (exit code 3)" in stderr
@@ -55,7 +55,7 @@ def test_first_failure_is_named_and_ends_all(simulated_cluster: SimulatedCluster
 
 def test_killed_rank_is_named(simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.behave("seconds=100")
-    process = simulated_cluster.start("train_rank_table", *BOTH)
+    process = simulated_cluster.start("rank-table", *BOTH)
     simulated_cluster.wait_for(range(16), process)
     os.kill(simulated_cluster.seen(3)["process"], signal.SIGKILL)
     _, stderr = process.communicate(timeout=20)
@@ -69,15 +69,15 @@ def test_killed_rank_is_named(simulated_cluster: SimulatedCluster) -> None:
 def test_a_restarted_launcher_waits_for_the_ranks_of_the_killed_one(simulated_cluster: SimulatedCluster) -> None:
     run = simulated_cluster.folder / "run"
     simulated_cluster.behave("seconds=100 linger=6")
-    killed = simulated_cluster.start("train_rank_table", *BOTH)
+    killed = simulated_cluster.start("rank-table", *BOTH)
     simulated_cluster.wait_for(range(16), killed)
-    refused, _, stderr = simulated_cluster.run("train_rank_table", *BOTH)
+    refused, _, stderr = simulated_cluster.run("rank-table", *BOTH)
     assert refused == 2 and f"the run run is in use by process {killed.pid} on " in stderr
     assert len(list((run / "logs").glob("rank_*.log"))) == 16 and not list((run / "logs").glob("attempt_*"))
     killed.kill()
     killed.wait()
     simulated_cluster.behave("seconds=0 linger=0.1")
-    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH)
+    code, _, stderr = simulated_cluster.run("rank-table", *BOTH)
     assert code == 0, stderr
     logs = [(run / "logs" / f"rank_{rank}.log").read_text() for rank in range(16)]
     assert all(log.endswith(f"rank {rank} computes\n") for rank, log in enumerate(logs)), logs
@@ -86,7 +86,7 @@ def test_a_restarted_launcher_waits_for_the_ranks_of_the_killed_one(simulated_cl
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_reach_every_rank(simulated_cluster: SimulatedCluster, number: signal.Signals, code: int) -> None:
     simulated_cluster.behave("seconds=100")
-    process = simulated_cluster.start("train_rank_table", *BOTH)
+    process = simulated_cluster.start("rank-table", *BOTH)
     simulated_cluster.wait_for(range(16), process)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
@@ -98,7 +98,7 @@ def test_signals_reach_every_rank(simulated_cluster: SimulatedCluster, number: s
 
 def test_ranks_save_when_the_launcher_is_killed(simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.behave("seconds=100")
-    process = simulated_cluster.start("train_rank_table", *BOTH)
+    process = simulated_cluster.start("rank-table", *BOTH)
     simulated_cluster.wait_for(range(16), process)
     process.kill()
     deadline = time.monotonic() + 20
@@ -110,7 +110,7 @@ def test_ranks_save_when_the_launcher_is_killed(simulated_cluster: SimulatedClus
 
 def test_restart_goes_on_and_keeps_the_logs(simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.behave("seconds=1 fail_once=9")
-    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH, "--restarts", "2")
+    code, _, stderr = simulated_cluster.run("rank-table", *BOTH, "--restarts", "2")
     assert code == 0, stderr
     assert stderr.count("rank 9 died") == 1 and "restart 1 of 2" in stderr
     logs = simulated_cluster.folder / "run" / "logs"
@@ -122,7 +122,7 @@ def test_restart_goes_on_and_keeps_the_logs(simulated_cluster: SimulatedCluster)
 
 def test_gives_up_when_it_fails_again_at_once(simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.behave("seconds=100 die=0")
-    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH, "--restarts", "5")
+    code, _, stderr = simulated_cluster.run("rank-table", *BOTH, "--restarts", "5")
     assert code == 1
     assert stderr.count("rank 0 died") == 2 and "giving up" in stderr
 
@@ -135,14 +135,14 @@ def test_server_that_cannot_be_reached_is_named(simulated_cluster: SimulatedClus
     )
     ssh.chmod(0o755)
     simulated_cluster.behave("seconds=100")
-    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH, "--ssh", str(ssh))
+    code, _, stderr = simulated_cluster.run("rank-table", *BOTH, "--ssh", str(ssh))
     assert code == 1
     assert "host 127.0.0.2: exit code 255" in stderr and "No route to host" in stderr
     assert simulated_cluster.still_running() == []
 
 
 def test_missing_ssh_is_explained(simulated_cluster: SimulatedCluster) -> None:
-    code, _, stderr = simulated_cluster.run("train_rank_table", *BOTH, "--ssh", "no_such_program")
+    code, _, stderr = simulated_cluster.run("rank-table", *BOTH, "--ssh", "no_such_program")
     assert code == 2
     assert "'no_such_program' cannot be started" in stderr and "Traceback" not in stderr
 
@@ -151,7 +151,7 @@ def test_one_server_by_hand(simulated_cluster: SimulatedCluster) -> None:
     logs = simulated_cluster.folder / "run" / "logs"
     for attempt in range(2):
         code, _, stderr = simulated_cluster.run(
-            "train_rank_table", *JOB, "--server", "127.0.0.2", f"train.steps={attempt + 5}"
+            "rank-table", *JOB, "--server", "127.0.0.2", f"train.steps={attempt + 5}"
         )
         assert code == 0, stderr
         seen = (simulated_cluster.folder / "run" / "seen").glob("*.json")
@@ -165,12 +165,12 @@ def test_one_server_by_hand(simulated_cluster: SimulatedCluster) -> None:
 @pytest.mark.parametrize("number", ["-1", "many"])
 def test_number_of_restarts(simulated_cluster: SimulatedCluster, number: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        simulated_cluster.answer("train_rank_table", *BOTH, "--restarts", number)
+        simulated_cluster.answer("rank-table", *BOTH, "--restarts", number)
     assert caught.value.code == 2
 
 
 def test_dry_run_prints_all_and_starts_nothing(simulated_cluster: SimulatedCluster) -> None:
-    code, stdout, _ = simulated_cluster.answer("train_rank_table", *BOTH, "--dry-run")
+    code, stdout, _ = simulated_cluster.answer("rank-table", *BOTH, "--dry-run")
     assert code == 0
     commands = [line for line in stdout.splitlines() if line.startswith("env ")]
     assert len(commands) == 16
@@ -187,7 +187,7 @@ def test_dry_run_prints_all_and_starts_nothing(simulated_cluster: SimulatedClust
 
 def test_a_dry_run_of_one_server_says_that_the_others_are_left_out(simulated_cluster: SimulatedCluster) -> None:
     words = (*JOB, "--server", "127.0.0.1", "--dry-run")
-    code, stdout, stderr = simulated_cluster.answer("train_rank_table", *words)
+    code, stdout, stderr = simulated_cluster.answer("rank-table", *words)
     assert code == 0, stderr
     assert "# summary: 8 process(es) on 1 server(s), 16 ranks in the whole job" in stdout
     assert "# left out: 1 other server(s): run this command on each of them, or give --hosts FILE" in stdout
@@ -195,7 +195,7 @@ def test_a_dry_run_of_one_server_says_that_the_others_are_left_out(simulated_clu
 
 def test_simulated_cards_are_joined_by_a_scheduler_on_the_first_server(simulated_cluster: SimulatedCluster) -> None:
     words = (*BOTH, "--dry-run", "device=cpu", "model.compute_dtype=float32")
-    code, stdout, stderr = simulated_cluster.answer("train_rank_table", *words)
+    code, stdout, stderr = simulated_cluster.answer("rank-table", *words)
     assert code == 0, stderr
     first, second = stdout.split("# server 127.0.0.2")
     assert first.count("MS_ROLE=MS_SCHED") == 1 and "MS_ROLE=MS_SCHED" not in second
@@ -219,7 +219,7 @@ def test_simulated_cards_are_joined_by_a_scheduler_on_the_first_server(simulated
 def test_wrong_input_starts_nothing(simulated_cluster: SimulatedCluster, words: tuple[str, ...], message: str) -> None:
     (simulated_cluster.folder / "one_host").write_text("127.0.0.1\n")
     (simulated_cluster.folder / "broken.json").write_text('{"version": "1.0", "table": []}')
-    code, _, stderr = simulated_cluster.answer("train_rank_table", *words)
+    code, _, stderr = simulated_cluster.answer("rank-table", *words)
     assert code == 2
     assert message in stderr and "Traceback" not in stderr
     assert not (simulated_cluster.folder / "run").exists()
@@ -227,17 +227,17 @@ def test_wrong_input_starts_nothing(simulated_cluster: SimulatedCluster, words: 
 
 def test_wrong_timeout_is_refused(simulated_cluster: SimulatedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "9000")
-    code, _, stderr = simulated_cluster.answer("train_rank_table", *BOTH)
+    code, _, stderr = simulated_cluster.answer("rank-table", *BOTH)
     assert code == 2
     assert "HCCL_CONNECT_TIMEOUT=9000: CANN accepts 120 to 7200 seconds" in stderr
 
 
 def test_a_table_of_pods_is_converted_first(simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.group()
-    code, stdout, stderr = simulated_cluster.answer("train_rank_table", *BOTH, "--dry-run")
+    code, stdout, stderr = simulated_cluster.answer("rank-table", *BOTH, "--dry-run")
     assert (code, stdout) == (2, "")
     assert "is a group_list" in stderr and "pangu ranktable make --from TABLE" in stderr
     # On simulated devices nobody but the launcher reads it.
-    code, stdout, stderr = simulated_cluster.answer("train_rank_table", *BOTH, "device=cpu", "--dry-run")
+    code, stdout, stderr = simulated_cluster.answer("rank-table", *BOTH, "device=cpu", "--dry-run")
     assert code == 0, stderr
     assert "RANK_ID=15" in stdout and "RANK_TABLE_FILE" not in stdout

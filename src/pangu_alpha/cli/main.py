@@ -16,6 +16,7 @@ from pangu_alpha.command_line import Parser, run_program
 
 _RAW = argparse.RawDescriptionHelpFormatter
 VERBS = {
+    "quickstart": "from nothing to a network that has read a novel and writes",
     "config": "show and list recipes",
     "show": "draw a recipe's mesh, stages and schedule",
     "tokenizer": "train, use and inspect tokenizers",
@@ -23,6 +24,7 @@ VERBS = {
     "compile": "compile any rank's program for Ascend on this machine, and check it",
     "verify": "execute the programs of many layouts here and compare them with one device",
     "train": "train a network",
+    "launch": "start a training of several processes, here or on a cluster, and follow it",
     "generate": "continue prompts with a trained network",
     "evaluate": "measure a trained network",
     "doctor": "find what would break a job before it starts",

@@ -1,4 +1,4 @@
-"""The loop: batch(step), one step, callbacks. It knows no layer of the network, no backend and no file format."""
+"""Training loop: the next samples, one step, callbacks. It knows no layer of the network and no backend."""
 
 from __future__ import annotations
 

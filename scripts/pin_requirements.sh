@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pins every package of pyproject.toml, and what it needs, for Python 3.10 to 3.12 at once.
-# Usage: bash launch/pin_requirements.sh      writes requirements.txt and requirements-dev.txt
-#        UPGRADE=1 bash launch/pin_requirements.sh      takes the newest versions that fit
+# Usage: bash scripts/pin_requirements.sh      writes requirements.txt and requirements-dev.txt
+#        UPGRADE=1 bash scripts/pin_requirements.sh      takes the newest versions that fit
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 # pin SOURCE... -o FILE: without UPGRADE, the versions that FILE already has stay.
 pin() {
-    UV_CUSTOM_COMPILE_COMMAND="bash launch/pin_requirements.sh" "$scratch/venv/bin/uv" pip compile --quiet \
+    UV_CUSTOM_COMPILE_COMMAND="bash scripts/pin_requirements.sh" "$scratch/venv/bin/uv" pip compile --quiet \
         --universal --python-version 3.10 --no-annotate ${UPGRADE:+--upgrade} "$@"
 }
 

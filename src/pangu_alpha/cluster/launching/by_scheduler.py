@@ -1,4 +1,4 @@
-"""Starts a job whose processes find each other through MindSpore's scheduler, and follows it.
+"""Jobs whose processes find each other through MindSpore's scheduler: `pangu launch msrun`.
 
 They are the processes that MindSpore's `msrun` starts (a scheduler, and workers that find each other through it), with
 the same environment. msrun itself is not used: when a worker dies it waits for the scheduler's time-outs, and on Ctrl-C
@@ -8,32 +8,14 @@ it kills the workers before they can save.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from pangu_alpha.cluster.launching.environment import Card
-from pangu_alpha.cluster.launching.launch import TRAIN, Plan, Server, add_launch_arguments, main
+from pangu_alpha.cluster.launching.hosts import SSH
+from pangu_alpha.cluster.launching.plan import PANGU, Plan, Server
 from pangu_alpha.cluster.rank_tables.inventory import read_hosts
-from pangu_alpha.command_line import Parser
 from pangu_alpha.config import load_config
 from pangu_alpha.errors import ClusterError
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="launch/train_msrun.sh",
-        description="Train with several processes, on this machine or on several; parallel.dp is set to what they "
-        "leave beside mp and pp. The same command again goes on from the newest checkpoint.",
-        epilog="examples:\n  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml\n"
-        "  bash launch/train_msrun.sh --workers 8 350m train.batch_size=64 output=runs/350m\n"
-        "  bash launch/train_msrun.sh --workers 16 --hosts hosts.txt --restarts 3 350m",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--workers", type=int, required=True, metavar="N", help="processes of the whole job")
-    add_launch_arguments(parser)
-    parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the recipe's")
-    return parser
 
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
@@ -55,10 +37,10 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     servers = _servers(hosts, arguments.workers)
     return Plan(
         config=config,
-        command=(*TRAIN, arguments.recipe, *overrides),
+        command=(*PANGU, "train", arguments.recipe, *overrides),
         servers=servers,
         rank_table=None,
-        ssh=arguments.ssh if arguments.hosts else None,
+        ssh=(arguments.ssh or SSH) if arguments.hosts else None,
         here=servers[0],
     )
 
@@ -73,7 +55,3 @@ def _servers(hosts: Sequence[str], num_workers: int) -> tuple[Server, ...]:
         Server(host, tuple(Card(i * per_host + device, device) for device in range(per_host)))
         for i, host in enumerate(hosts)
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main("train_msrun", _parser(), make_plan))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv in the project with the pinned packages and the project itself: `bash launch/install.sh`.
+# Makes .venv in the project with the pinned packages and the project itself: `bash scripts/install.sh`.
 # Sourced by quickstart.sh and test.sh for `install REQUIREMENTS...`.    PYTHON names the interpreter to make .venv with.
 
 # Whether an interpreter runs and has a version that MindSpore 2.10 has packages for.

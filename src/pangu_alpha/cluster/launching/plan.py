@@ -1,0 +1,179 @@
+"""What a job is: which process runs where with which environment, on this machine or over ssh on all servers.
+
+`by_rank_table.py` and `by_scheduler.py` say which servers there are; everything else is here.
+"""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pangu_alpha.cluster.launching.environment import (
+    Card,
+    Scheduler,
+    forwarded_environment,
+    rank_table_environment,
+    scheduler_environment,
+    worker_environment,
+)
+from pangu_alpha.cluster.launching.hosts import ssh_words
+from pangu_alpha.cluster.launching.job import Task
+from pangu_alpha.cluster.patterns import check_host_name
+from pangu_alpha.cluster.ports import free_port
+from pangu_alpha.config import RunConfig
+from pangu_alpha.errors import ClusterError
+
+PORT = 8118
+"""Of MindSpore's scheduler, as for `msrun`, when each server is started by hand and a free one cannot be agreed on."""
+PANGU = (sys.executable, "-m", "pangu_alpha.cli.main")
+"""The command `pangu`, of this interpreter; every rank runs its verb `train`."""
+SCHEDULER = "import mindspore; from mindspore.communication import init; mindspore.set_device('CPU'); init('mccl')"
+"""What the scheduler process runs."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of a job."""
+
+    address: str
+    cards: tuple[Card, ...]
+
+    def __post_init__(self) -> None:
+        """Its address goes to ssh, into commands and into the names of files."""
+        check_host_name(self.address)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what is started."""
+
+    config: RunConfig
+    command: tuple[str, ...]
+    """What every rank runs."""
+    servers: tuple[Server, ...]
+    """In the order of their first ranks."""
+    rank_table: Path | None
+    """What HCCL finds the cards by; None: they find each other through MindSpore's scheduler on the first server."""
+    ssh: str | None
+    """How the servers are reached, all of them; None: only `here` is started."""
+    here: Server
+    """The server that this machine is."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this launcher starts the whole job."""
+        return self.ssh is not None or len(self.servers) == 1
+
+    @property
+    def logs(self) -> Path:
+        """Directory of the logs."""
+        return self.config.output / "logs"
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes of the job, the scheduler not counted."""
+        return sum(len(server.cards) for server in self.servers)
+
+    @cached_property
+    def ips(self) -> dict[str, str]:
+        """What the addresses of the servers stand for.
+
+        Raises:
+            ClusterError: an address has no number, or the first one's has it on its own machine only.
+        """
+        ips = {server.address: _ip(server.address) for server in self.servers}
+        first = self.servers[0].address
+        if ips[first].startswith("127.") and not all(ip.startswith("127.") for ip in ips.values()):
+            raise ClusterError(
+                f"host {first} is {ips[first]} here, where no other server can reach it: name it by an address of its "
+                "network card, or correct /etc/hosts"
+            )
+        return ips
+
+    def tasks(self, server: Server, port: int) -> tuple[Task, ...]:
+        """The processes of `server`.
+
+        Args:
+            port: of the scheduler, when there is one.
+        """
+        first, num_ranks = self.servers[0], self.num_ranks
+        scheduler = None
+        if self.rank_table is not None:
+            environments = [rank_table_environment(card, num_ranks, self.rank_table) for card in server.cards]
+        else:
+            scheduler, ip = Scheduler(self.ips[first.address], port), self.ips[server.address]
+            environments = [
+                worker_environment(self.config.device, card, num_ranks, scheduler, ip) for card in server.cards
+            ]
+        tasks = [
+            Task(f"rank {card.rank}", self.command, environments[index], index, len(server.cards))
+            for index, card in enumerate(server.cards)
+        ]
+        if scheduler is not None and server is first:
+            environment = scheduler_environment(num_ranks, scheduler)
+            tasks.insert(0, Task("scheduler", (sys.executable, "-c", SCHEDULER), environment))
+        return tuple(tasks)
+
+    def shown(self, server: Server) -> Path | None:
+        """The log of rank 0, for the server that has it."""
+        return self.logs / "rank_0.log" if server is self.servers[0] else None
+
+
+def describe(plan: Plan) -> str:
+    """Every command and environment that `launch` would use, as shell commands, and what they leave out."""
+    port = free_port() if plan.is_whole else PORT
+    directory = shlex.quote(str(Path.cwd()))
+    lines = [f"# {plan.num_ranks} ranks on {len(plan.servers)} server(s), working directory {directory}"]
+    if plan.rank_table is None:
+        lines.append(
+            f"# port {port} is an example: every start takes a free one" if plan.is_whole else f"# port {port}"
+        )
+    if plan.ssh:
+        settings = [f"{name}={value}" for name, value in forwarded_environment().items()]
+        lines.append(f"# from this machine every process also gets {shlex.join(settings)}")
+    shown = plan.servers if plan.ssh else (plan.here,)
+    num_processes = 0
+    for server in shown:
+        num_cards, tasks = len(server.cards), plan.tasks(server, port)
+        num_processes += len(tasks)
+        lines.append(f"# server {server.address}: {num_cards} rank(s); its cores ÷ {num_cards} are the threads of each")
+        if plan.ssh:
+            lines.append(
+                f"{shlex.join(ssh_words(server.address, plan.ssh))}  # starts there, as ordered through stdin:"
+            )
+        for task in tasks:
+            settings = [f"{name}={value}" for name, value in task.environment.items()]
+            log = shlex.quote(str(plan.logs / task.log_name))
+            lines.append(f"{shlex.join(['env', *settings, *task.words])} > {log} 2>&1")
+    return "\n".join([*lines, *_summary_of(plan, len(shown), num_processes)])
+
+
+def _summary_of(plan: Plan, num_shown: int, num_processes: int) -> list[str]:
+    """What a dry run has shown, and what it has left out."""
+    others = len(plan.servers) - num_shown
+    left_out = [
+        "OMP_NUM_THREADS and the cores of each process, which its server chooses",
+        "the rest of the environment, which every process has from the shell that starts it",
+        "that logs, exit codes and records of an earlier start are moved aside or removed",
+    ]
+    if others:
+        left_out.insert(0, f"{others} other server(s): run this command on each of them, or give --hosts FILE")
+    return [
+        f"# summary: {num_processes} process(es) on {num_shown} server(s), {plan.num_ranks} ranks in the whole job; "
+        "nothing was started and nothing was written",
+        *(f"# left out: {what}" for what in left_out),
+        "# not looked at: data, tokenizer, disk, versions, cards, and whether servers answer; `pangu doctor` does that",
+    ]
+
+
+def _ip(address: str) -> str:
+    try:
+        return socket.gethostbyname(address.rpartition("@")[2])
+    except OSError as error:
+        raise ClusterError(
+            f"host {address} is not known here ({error}): correct its name, or give its number"
+        ) from error

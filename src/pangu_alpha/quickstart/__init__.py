@@ -1,0 +1,1 @@
+"""The quickstart: from nothing to a network that writes, each stage a few `pangu` commands."""

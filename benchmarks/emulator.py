@@ -26,7 +26,8 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
     set_device("cpu", fuse_operators=True)
     from pangu_alpha.emulator.step import emulated_step
     from pangu_alpha.model import build_network
-    from pangu_alpha.training.backend import Step
+    from pangu_alpha.parallel.parameters import tensor_names
+    from pangu_alpha.training.backend import Step, reader, whole_tensors
     from pangu_alpha.training.optimizer import update_scalars
     from pangu_alpha.training.replica import ProcessStep
 
@@ -38,7 +39,7 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
         "8 ranks": emulated_step(case.config("float32")),
     }
     for step in steps.values():
-        step.load(steps["MindSpore"].tensors())
+        step.load(reader(whole_tensors(steps["MindSpore"], tensor_names(alone.model))))
     scalars = update_scalars(alone.optimizer, 1e-3, 0)
 
     seconds: dict[str, list[float]] = {name: [] for name in steps}

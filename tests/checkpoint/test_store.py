@@ -20,6 +20,7 @@ from pangu_alpha.checkpoint import (
     save_checkpoint,
 )
 from pangu_alpha.errors import CheckpointError, TrainingError
+from pangu_alpha.parallel.parts import Box
 
 
 def save(root: Path, step: int) -> Path:
@@ -31,9 +32,9 @@ def test_round_trip(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(save(tmp_path, 5))
     assert (checkpoint.step, checkpoint.state) == (5, {"note": "记"})
     assert checkpoint.shapes["weights"] == {"a.weight": (3, 2), "b": (1,)}
-    tensors = checkpoint.load("weights")
-    np.testing.assert_array_equal(tensors["a.weight"], np.full((3, 2), 5, np.float32))
-    assert checkpoint.load("optimizer")["adam_m.b"].tolist() == [7]
+    np.testing.assert_array_equal(checkpoint.read("a.weight", Box.all_of((3, 2))), np.full((3, 2), 5, np.float32))
+    assert checkpoint.read("a.weight", Box((1, 1), (2, 1))).tolist() == [[5], [5]]
+    assert checkpoint.read("adam_m.b", Box.all_of((1,))).tolist() == [7]
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "index.json"])
@@ -120,7 +121,7 @@ def test_numbers_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path
     del index["checksum"]
     (path / "index.json").write_text(json.dumps({**index, "version": 1}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="not finite: the run had diverged when it was saved"):
-        open_checkpoint(path).load("weights")
+        open_checkpoint(path).read("a.weight", Box.all_of((3, 2)))
 
 
 def test_pruning_keeps_the_newest_good_one_whatever_is_beside_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from pangu_alpha.checkpoint import find_checkpoint, list_checkpoints
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.errors import CheckpointError, TrainingError
+from pangu_alpha.parallel.parameters import row_of, tensor_names
+from pangu_alpha.parallel.parts import Box
 from pangu_alpha.records import read_records
-from pangu_alpha.training.backend import Backend
+from pangu_alpha.training.backend import Backend, Read
 from pangu_alpha.training.callbacks import Callback, default_callbacks
 from pangu_alpha.training.metrics import StepMetrics
 from pangu_alpha.training.optimizer import UpdateScalars
@@ -37,10 +39,16 @@ class Alone:
 class Told:
     """A step that reports what `losses` says, and skips where that is None."""
 
-    def __init__(self, losses: Callable[[int], float | None]) -> None:
+    def __init__(self, losses: Callable[[int], float | None], config: RunConfig) -> None:
         self.losses, self.number = losses, 0
         self.rates: list[float] = []
-        self.weight = np.zeros(3, np.float32)
+        self.values = {
+            name: np.zeros(row_of(name).shape(config.model), np.float32) for name in tensor_names(config.model)
+        }
+
+    @property
+    def weight(self) -> Any:
+        return self.values["final_norm.beta"]
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         loss = self.losses(self.number)
@@ -48,14 +56,15 @@ class Told:
         self.rates.append(scalars.learning_rate)
         if loss is None:
             return StepResult(3.0, math.inf, num_tokens, skipped=True)
-        self.weight += 1.0
+        self.values = {name: values + 1.0 for name, values in self.values.items()}
         return StepResult(loss, 1.0, num_tokens, skipped=False)
 
-    def tensors(self) -> dict[str, Any]:
-        return {"final_norm.beta": self.weight.copy(), "adam_m.final_norm.beta": self.weight.copy()}
+    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, Any]]:
+        for name in names:
+            yield name, Box.all_of(self.values[name].shape), self.values[name].copy()
 
-    def load(self, tensors: Mapping[str, Any]) -> None:
-        self.weight = tensors.get("final_norm.beta", self.weight).copy()
+    def load(self, read: Read) -> None:
+        self.values = {name: read(name, Box.all_of(values.shape)) for name, values in self.values.items()}
 
 
 class Samples:
@@ -80,7 +89,7 @@ def make_trainer(
         losses: Callable[[int], float | None], *overrides: str, callbacks: Any = None, mean_loss: Any = None
     ) -> Trainer:
         config = make_config(f"output={tmp_path}", "train.checkpoint_every=2", "train.steps=6", *overrides)
-        backend = Backend(Told(losses), Alone(), True, mean_loss, 1e9)
+        backend = Backend(Told(losses, config), Alone(), True, mean_loss, 1e9)
         data: Any = Samples(sample_batch)
         return Trainer(config, data, backend, default_callbacks() if callbacks is None else callbacks)
 
@@ -130,7 +139,7 @@ def test_a_run_goes_on_where_it_was_saved(make_trainer: Callable[..., Trainer], 
     trainer.run()
     data: Any = trainer.training_data
     assert data.seen[0] == list(range(32, 40))
-    assert _step(trainer).weight.tolist() == [6.0] * 3
+    assert np.unique(_step(trainer).weight).tolist() == [6.0]
 
 
 def test_other_data_is_refused(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
@@ -185,10 +194,11 @@ def test_overflows_that_find_the_scale_do_not_end_it_and_do_not_use_up_the_warm_
 def test_a_state_that_is_not_finite_is_not_saved(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
     trainer = make_trainer(lambda number: 3.0)
     step = _step(trainer)
-    tensors = step.tensors
-    step.tensors = lambda: {  # type: ignore[method-assign]
-        name: value if step.number < 4 else value * math.nan for name, value in tensors().items()
-    }
+    parts = step.owned_parts
+    step.owned_parts = lambda names: (  # type: ignore[method-assign]
+        (name, box, value * math.nan if step.number >= 4 and name == "final_norm.beta" else value)
+        for name, box, value in parts(names)
+    )
     with pytest.raises(TrainingError, match=r"after step 4, final_norm\.beta holds numbers that are not finite"):
         trainer.run()
     assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000002"]

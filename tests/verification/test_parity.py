@@ -5,12 +5,13 @@ The first run compiles 46 small programs, which takes minutes; they are kept, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.verification import parity
 from pangu_alpha.verification.cases import Case, quick_cases
@@ -24,6 +25,7 @@ def test_a_layout_trains_the_same_network_as_one_device(case: Case) -> None:
 
 
 WEIGHTS = {"a": np.ones(2), "attention.key.bias": np.zeros(2)}
+MOVED = {name: 2 * value for name, value in WEIGHTS.items()}
 
 
 class Echo:
@@ -32,13 +34,13 @@ class Echo:
     def __init__(self, gradients: dict[str, Any]) -> None:
         self.found = gradients
 
-    def load(self, tensors: Any) -> None: ...
+    def load(self, read: Any) -> None: ...
 
     def gradients(self) -> dict[str, Any]:
         return self.found
 
-    def tensors(self) -> dict[str, Any]:
-        return {name: 2 * value for name, value in WEIGHTS.items()}
+    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, Any]]:
+        return ((name, Box.all_of(MOVED[name].shape), MOVED[name]) for name in names)
 
 
 def complaints(
@@ -54,7 +56,7 @@ def complaints(
 
     monkeypatch.setattr(parity, "run", run)
     monkeypatch.setattr(parity, "start", lambda model, seed: WEIGHTS)
-    monkeypatch.setattr(parity, "exact", lambda config: Exact(list(results), gradients, step.tensors()))
+    monkeypatch.setattr(parity, "exact", lambda config: Exact(list(results), gradients, MOVED))
     monkeypatch.setattr(parity, "anchor", lambda config: Anchor(list(results), norms))
     monkeypatch.setattr(parity, "_overflow_on_one_rank", lambda step, config: [])
     config = quick_cases()[0].config("float32")

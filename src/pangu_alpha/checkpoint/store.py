@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.files import ASIDE, aside_of, file_sha256, flush, remove, written_aside
+from pangu_alpha.parallel.parts import Box
 from pangu_alpha.reading import list_folder, read_json
 
 FORMAT_VERSION = 2
@@ -60,22 +61,28 @@ class Checkpoint:
                 f"{shapes.get(name, 'missing')} in the settings. Use the model settings it was trained with"
             )
 
-    def load(self, group: str) -> dict[str, npt.NDArray[np.float32]]:
-        """The tensors of `group` (`weights` or `optimizer`) by name.
+    def read(self, name: str, box: Box) -> npt.NDArray[np.float32]:
+        """A part of a tensor; no more than that is read.
 
         Raises:
-            CheckpointError: the file does not hold the tensors that the index lists, or one is not finite.
+            CheckpointError: the file does not hold the tensor that the index lists, or the part is not finite.
         """
-        tensors: dict[str, npt.NDArray[np.float32]] = load_file(self.path / f"{group}.safetensors")
-        if {name: tensor.shape for name, tensor in tensors.items()} != self.shapes[group]:
+        group = next(group for group, shapes in self.shapes.items() if name in shapes)
+        file = self.path / f"{group}.safetensors"
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                found = tensors.get_slice(name)
+                shape, values = tuple(found.get_shape()), found[box.index]
+        except SafetensorError:
+            shape = ()
+        if shape != self.shapes[group][name]:
             raise CheckpointError(f"{self.path}: {group}.safetensors and index.json list different tensors")
-        wrong = not_finite(tensors)
-        if wrong is not None:
+        if not np.isfinite(values).all():
             raise CheckpointError(
-                f"{self.path}: {wrong} in {group}.safetensors holds numbers that are not finite: the run had diverged "
+                f"{self.path}: {name} in {group}.safetensors holds numbers that are not finite: the run had diverged "
                 "when it was saved. Remove this checkpoint and use an earlier one"
             )
-        return tensors
+        return np.asarray(values)
 
 
 def not_finite(tensors: Tensors) -> str | None:

@@ -12,8 +12,9 @@ from pangu_alpha.data import ValidationData
 from pangu_alpha.emulator.processes import Processes
 from pangu_alpha.emulator.step import EmulatedStep, load_machine
 from pangu_alpha.model import PanguAlpha, build_network, set_parameters
+from pangu_alpha.parallel.parameters import tensor_names
 from pangu_alpha.runtime.matmul_rate import matmul_rate
-from pangu_alpha.training.backend import Backend
+from pangu_alpha.training.backend import Backend, reader, whole_tensors
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.validation import LossEvaluator
 
@@ -34,7 +35,7 @@ def emulated_backend(config: RunConfig, validation_data: ValidationData | None, 
     step = EmulatedStep(config, load_machine(mine, transport=processes.transport))
     alone = _in_one_process(config)
     network = build_network(alone.model, alone.train.seed)
-    step.load(ProcessStep(network, alone, rank=0).tensors())
+    step.load(reader(whole_tensors(ProcessStep(network, alone, rank=0), tensor_names(config.model))))
     return Backend(
         step=step,
         workers=processes,
@@ -57,7 +58,10 @@ def _validation(
     evaluator = LossEvaluator(network, data, dp=1, rank=0)
 
     def mean_loss() -> float:
-        set_parameters(network.trainable_params(), step.tensors())
+        parameters = network.trainable_params()
+        weights = whole_tensors(step, [item.name for item in parameters])
+        if processes.is_main:
+            set_parameters(parameters, weights)
         return processes.of_main(evaluator.mean_loss)
 
     return mean_loss

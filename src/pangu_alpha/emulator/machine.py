@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,19 +89,35 @@ class Machine:
                 if name in program.parameters:
                     program.parameters[name].write(cut(name, tensor, self._parts[rank][name]))
 
-    def gather(self) -> dict[str, Array]:
-        """Every parameter as a whole, from the ranks that own it: copies sent by another stage do not count.
+    @property
+    def ranks(self) -> Collection[int]:
+        """The ranks of this process."""
+        return self._ranks.keys()
+
+    def parts(self, name: str) -> dict[int, Part]:
+        """What each rank of this process that has the parameter holds of it."""
+        return {rank: self._parts[rank][name] for rank, program in self._ranks.items() if name in program.parameters}
+
+    def write(self, rank: int, name: str, values: Array) -> None:
+        """Replace a rank's part of a parameter."""
+        self._ranks[rank].parameters[name].write(values)
+
+    def gather(self, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Parameters as a whole, from the ranks that own them: copies sent by another stage do not count.
+
+        Args:
+            names: of the parameters; None: all.
 
         Raises:
-            EmulatorError: ranks that hold the same part differ, or a part is held by none.
+            LayoutError: ranks that hold the same part differ, or a part is held by none.
         """
-        return self._join({rank: _values(program) for rank, program in self._ranks.items()})
+        return self._join({rank: _values(program, names) for rank, program in self._ranks.items()})
 
     def gradients(self) -> dict[str, Array]:
         """What the optimizer was given in the last step, as a whole; nothing where the step was skipped.
 
         Raises:
-            EmulatorError: as for `gather`.
+            LayoutError: as for `gather`.
         """
         return self._join({rank: dict(program.gradients) for rank, program in self._ranks.items()})
 
@@ -150,8 +166,12 @@ class Machine:
         return arrays
 
 
-def _values(program: RankProgram) -> dict[str, Array]:
-    return {name: item.value for name, item in program.parameters.items() if item.value is not None}
+def _values(program: RankProgram, names: Collection[str] | None) -> dict[str, Array]:
+    return {
+        name: item.value
+        for name, item in program.parameters.items()
+        if item.value is not None and (names is None or name in names)
+    }
 
 
 def _parts(rank: int, num_ranks: int, program: Program, layout: Layout) -> dict[str, Part]:

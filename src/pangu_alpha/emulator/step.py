@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pangu_alpha.compiler.programs import CompiledRank, compile_ranks
 from pangu_alpha.config import RunConfig, tokens_per_step
 from pangu_alpha.data import Batch
 from pangu_alpha.emulator.collectives import Transport
 from pangu_alpha.emulator.dtypes import Precision
-from pangu_alpha.emulator.machine import ACCUMULATORS, Machine
+from pangu_alpha.emulator.machine import Machine
 from pangu_alpha.errors import EmulatorError
-from pangu_alpha.parallel.parameters import row_of
+from pangu_alpha.parallel.parameters import row_of, tensor_names
+from pangu_alpha.parallel.parts import Box, without_padding
 from pangu_alpha.program.graph import Array, read_program
+from pangu_alpha.training.backend import Read
 from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
 
@@ -34,7 +35,7 @@ class EmulatedStep:
         self.machine = machine
         self._num_slots = tokens_per_step(config)
         self._may_overflow = config.model.compute_dtype == "float16"
-        self._model, self._mp = config.model, config.parallel.mp
+        self._model = config.model
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         """Do one step on a global batch; see `TrainStep`.
@@ -61,25 +62,25 @@ class EmulatedStep:
         skipped = self._may_overflow and not np.isfinite(norm)
         return StepResult(loss, norm, num_tokens, skipped)
 
-    def load(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:
-        """Give the ranks their parts of whole weights and moments."""
-        self.machine.scatter({name: self._padded(name, tensor) for name, tensor in tensors.items()})
+    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, Array]]:
+        """See `Step`. The ranks' parts are joined and compared, and the process of rank 0 writes them down."""
+        for name in names:
+            whole = self._stripped(name, self.machine.gather([name])[name])
+            if 0 in self.machine.ranks:
+                yield name, Box.all_of(whole.shape), whole
 
-    def tensors(self) -> dict[str, Array]:
-        """The whole weights and moments."""
-        return {
-            name: self._stripped(name, tensor)
-            for name, tensor in self.machine.gather().items()
-            if not name.startswith((CONTROL, ACCUMULATORS))
-        }
+    def load(self, read: Read) -> None:
+        """See `Step`."""
+        for name in tensor_names(self._model):
+            for rank, held in self.machine.parts(name).items():
+                box = without_padding(name, held, self._model)
+                values = np.zeros(held.box.shape, np.float32)
+                values[box.index_in(held.box)] = read(name, box)
+                self.machine.write(rank, name, values)
 
     def gradients(self) -> dict[str, Array]:
         """What the optimizer was given in the last step: clipped gradients of the mean loss, whole."""
         return {name: self._stripped(name, tensor) for name, tensor in self.machine.gradients().items()}
-
-    def _padded(self, name: str, tensor: NDArray[np.floating]) -> NDArray[np.floating]:
-        whole = row_of(name).padded_shape(self._model, self._mp)
-        return np.pad(tensor, [(0, size - own) for size, own in zip(whole, tensor.shape, strict=True)])
 
     def _stripped(self, name: str, tensor: Array) -> Array:
         return tensor[tuple(map(slice, row_of(name).shape(self._model)))]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mindspore import Tensor
+
 from pangu_alpha.checkpoint import Checkpoint, find_checkpoint
 from pangu_alpha.config import Device, RunConfig, build_config
 from pangu_alpha.console import say
 from pangu_alpha.errors import TokenizerError
-from pangu_alpha.model import PanguAlpha, set_parameters
+from pangu_alpha.model import PanguAlpha
+from pangu_alpha.parallel.parts import Box
 from pangu_alpha.runtime.device import set_device
 from pangu_alpha.tokenizer import Tokenizer, load_tokenizer
 
@@ -54,7 +57,8 @@ def load_trained(
     network = PanguAlpha(config.model)
     parameters = network.trainable_params()
     checkpoint.require_shapes("weights", {item.name: tuple(item.shape) for item in parameters})
-    set_parameters(parameters, checkpoint.load("weights"))
+    for item in parameters:
+        item.set_data(Tensor(checkpoint.read(item.name, Box.all_of(item.shape))))
     network.set_train(False)
     return TrainedModel(network, config, opened, checkpoint)
 

@@ -161,6 +161,11 @@ def parameter_names(model: ModelConfig) -> tuple[str, ...]:
     )
 
 
+def tensor_names(model: ModelConfig) -> tuple[str, ...]:
+    """Everything that a step changes: the parameters, then their first and second moments."""
+    return tuple(prefix + name for prefix in ("", *MOMENTS) for name in parameter_names(model))
+
+
 def parameter_shapes(model: ModelConfig, mp: int) -> dict[str, Shape]:
     """The whole shape of every parameter, padded so that `mp` divides it."""
     return {name: row_of(name).padded_shape(model, mp) for name in parameter_names(model)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pangu_alpha.data import Batch
+from pangu_alpha.errors import LayoutError
+from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
+
+Read = Callable[[str, Box], NDArray[np.floating]]
+"""Gives the part of a weight or moment with this name and place in the whole."""
 
 
 class Step(Protocol):
@@ -28,12 +33,16 @@ class Step(Protocol):
         """
         ...
 
-    def tensors(self) -> dict[str, NDArray[np.floating]]:
-        """Weights and moments by name, whole, whatever the topology; good until the next step. All ranks must ask."""
+    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, NDArray[np.floating]]]:
+        """The parts of weights and moments that this process writes down: name, place in the whole, values.
+
+        One at a time, without padding, good until the next step. Together the processes yield every element once. All
+        must ask, for the same names, and take all.
+        """
         ...
 
-    def load(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:
-        """Replace the weights and moments that `tensors` names."""
+    def load(self, read: Read) -> None:
+        """Replace all weights and moments: asks `read` for each part that this process holds."""
         ...
 
 
@@ -65,3 +74,22 @@ class Backend:
     """Mean loss of a token of the validation data, without dropout; None when there is none. All processes must ask."""
     matmul_flops: float
     """Floating-point operations a second of large matrix products on all devices together; NaN where not `is_main`."""
+
+
+def whole_tensors(step: Step, names: Sequence[str]) -> dict[str, NDArray[np.floating]]:
+    """The weights and moments with these names, as far as this process writes them down. All processes must ask.
+
+    Raises:
+        LayoutError: of one, the process has a part only.
+    """
+    tensors = {}
+    for name, box, values in step.owned_parts(names):
+        if any(box.begin) or name in tensors:
+            raise LayoutError(f"{name} is written down by several processes, or in several parts: it is nowhere whole")
+        tensors[name] = values
+    return tensors
+
+
+def reader(tensors: Mapping[str, NDArray[np.floating]]) -> Read:
+    """Reads from whole tensors."""
+    return lambda name, box: tensors[name][box.index]

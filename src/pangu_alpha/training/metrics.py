@@ -31,3 +31,12 @@ class StepMetrics:
     """1 unless the compute type is float16."""
     skipped: bool
     """Whether a float16 gradient overflowed, so that the step changed nothing."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the network makes of the validation data after a step."""
+
+    step: int
+    loss: float
+    """Mean nats of a token."""

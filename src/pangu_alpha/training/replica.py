@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from mindspore import Tensor
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch, ValidationData
-from pangu_alpha.model import PanguAlpha, build_network, set_parameters
+from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.model.dtypes import compute_dtype
+from pangu_alpha.parallel.parts import Box
 from pangu_alpha.runtime.matmul_rate import matmul_rate
 from pangu_alpha.training.agreement import Agreement
-from pangu_alpha.training.backend import Backend
+from pangu_alpha.training.backend import Backend, Read
 from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.step import TrainStep
@@ -27,20 +29,25 @@ class ProcessStep:
     def __init__(self, network: PanguAlpha, config: RunConfig, rank: int) -> None:
         self._step = TrainStep(network, config)
         optimizer = self._step.optimizer
-        self._parameters = [*network.trainable_params(), *optimizer.first_moments, *optimizer.second_moments]
+        parameters = [*network.trainable_params(), *optimizer.first_moments, *optimizer.second_moments]
+        self._parameters = {item.name: item for item in parameters}
         self._num_parts, self._dp, self._rank = config.train.num_micro_batches, config.parallel.dp, rank
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         """See `Step`."""
         return self._step(list(self._micro_batches(batch)), num_tokens, scalars, loss_scale)
 
-    def tensors(self) -> dict[str, NDArray[np.floating]]:
-        """See `Step`."""
-        return {item.name: item.asnumpy() for item in self._parameters}
+    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, NDArray[np.floating]]]:
+        """See `Step`. Every process holds everything, and the first one writes it down."""
+        if self._rank == 0:
+            for name in names:
+                item = self._parameters[name]
+                yield name, Box.all_of(item.shape), item.asnumpy()
 
-    def load(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:
+    def load(self, read: Read) -> None:
         """See `Step`."""
-        set_parameters([item for item in self._parameters if item.name in tensors], tensors)
+        for name, item in self._parameters.items():
+            item.set_data(Tensor(read(name, Box.all_of(item.shape))))
 
     def _micro_batches(self, batch: Batch) -> Iterator[Batch]:
         """This rank's rows. Micro-batch m of all ranks together is the m-th part of the global batch."""

@@ -22,12 +22,12 @@ from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData
 from pangu_alpha.errors import CheckpointError, TrainingError
-from pangu_alpha.parallel.parameters import MOMENTS
-from pangu_alpha.training.backend import Backend
+from pangu_alpha.parallel.parameters import MOMENTS, row_of, tensor_names
+from pangu_alpha.training.backend import Backend, whole_tensors
 from pangu_alpha.training.callbacks import Callback
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
-from pangu_alpha.training.metrics import StepMetrics
+from pangu_alpha.training.metrics import StepMetrics, Validation
 from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import compare_settings
@@ -69,6 +69,8 @@ class Trainer:
         self.progress = Progress()
         self.stop_signal: int | None = None
         """The signal that asked the run to stop, once all ranks have agreed on it."""
+        self.validation: Validation | None = None
+        """The last one of this start, which callbacks after `Validate` read."""
         self._backend = backend
         initial_scale = config.loss_scale.initial if config.model.compute_dtype == "float16" else 1.0
         self.scaler = LossScaler(config.loss_scale, initial_scale)
@@ -144,8 +146,8 @@ class Trainer:
     def tensors(self) -> dict[str, dict[str, NDArray[np.floating]]]:
         """The weights and the optimizer's moments, as `save_checkpoint` takes them. All ranks must ask."""
         groups: dict[str, dict[str, NDArray[np.floating]]] = {"weights": {}, "optimizer": {}}
-        for name, tensor in self._backend.step.tensors().items():
-            groups["optimizer" if name.startswith(MOMENTS) else "weights"][name] = tensor
+        for name, tensor in whole_tensors(self._backend.step, tensor_names(self.config.model)).items():
+            groups[_group(name)][name] = tensor
         return groups
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -163,9 +165,12 @@ class Trainer:
                 f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
                 "in the data means nothing here. Restore the data settings, or set output to a new directory"
             )
-        for group, tensors in self.tensors().items():
-            checkpoint.require_shapes(group, {name: tensor.shape for name, tensor in tensors.items()})
-            self._backend.step.load(checkpoint.load(group))
+        shapes: dict[str, dict[str, tuple[int, ...]]] = {"weights": {}, "optimizer": {}}
+        for name in tensor_names(self.config.model):
+            shapes[_group(name)][name] = row_of(name).shape(self.config.model)
+        for group, expected in shapes.items():
+            checkpoint.require_shapes(group, expected)
+        self._backend.step.load(checkpoint.read)
         self.progress = Progress(**state["progress"])
         self.scaler.scale = state["loss_scale"]["scale"]
         self.scaler.good_steps = state["loss_scale"]["good_steps"]
@@ -240,3 +245,8 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _group(name: str) -> str:
+    """The file of a checkpoint that a tensor is in."""
+    return "optimizer" if name.startswith(MOMENTS) else "weights"

@@ -28,12 +28,13 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.step import EmulatedStep, emulated_step
 from pangu_alpha.errors import CompileError, EmulatorError, LayoutError
 from pangu_alpha.parallel.implied import implied_collectives
-from pangu_alpha.parallel.parameters import row_of
+from pangu_alpha.parallel.parameters import row_of, tensor_names
 from pangu_alpha.program.coverage import differing_parts
 from pangu_alpha.program.graph import read_program
 from pangu_alpha.program.report import compare
 from pangu_alpha.program.traffic import collectives
 from pangu_alpha.topology.mesh import Mesh
+from pangu_alpha.training.backend import reader, whole_tensors
 from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.verification.cases import COMPUTE_DTYPES, Case, batches
@@ -129,7 +130,7 @@ def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig)
     """Comparison 1; `step` computes in float64."""
     wanted = exact(reference)
     begin = start(config.model, config.train.seed)
-    step.load(begin)
+    step.load(reader(begin))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
     return [
@@ -137,14 +138,14 @@ def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig)
         _steps("float64 gradient norm", "grad_norm", results, wanted.results, LOSS_EXACT),
         _without_gradient(gradients, wanted.gradients),
         _worst("float64 gradient", gradients, wanted.gradients, None, GRADIENT_EXACT),
-        _worst("float64 update", step.tensors(), wanted.tensors, begin, UPDATE_EXACT),
+        _worst("float64 update", whole_tensors(step, list(begin)), wanted.tensors, begin, UPDATE_EXACT),
     ]
 
 
 def compare_with_kernels(step: EmulatedStep, config: RunConfig, reference: RunConfig) -> list[Difference]:
     """Comparison 2; `step` computes in float32."""
     wanted = anchor(reference)
-    step.load(start(config.model, config.train.seed))
+    step.load(reader(start(config.model, config.train.seed)))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
     norm = results[0].grad_norm
@@ -160,7 +161,7 @@ def compare_with_kernels(step: EmulatedStep, config: RunConfig, reference: RunCo
 def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig) -> list[Difference]:
     """Comparison 3; `step` computes in float16."""
     wanted = anchor(reference)
-    step.load(start(config.model, config.train.seed))
+    step.load(reader(start(config.model, config.train.seed)))
     results = run(step, config)
     skipped = [
         number
@@ -177,14 +178,15 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
 
 
 def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Difference]:
-    before = step.tensors()
+    names = tensor_names(config.model)
+    before = whole_tensors(step, names)
     rank = step.machine.plant_overflow()
     if rank is None:
         return []
     batch = batches(config.train.batch_size)[0]
     scalars = update_scalars(config.optimizer, 1e-2, 1)
     result = step(batch, int(batch.loss_mask.sum()), scalars, loss_scale=1.0)
-    moved = [name for name, value in step.tensors().items() if not np.array_equal(value, before[name])]
+    moved = [name for name, value in whole_tensors(step, names).items() if not np.array_equal(value, before[name])]
     where = f"rank {rank} overflowed alone; " + (f"{moved[0]} moved" if moved else "the step was not skipped")
     num_wrong = len(moved) + (not result.skipped)
     return [Difference("tensors moved by an overflow", num_wrong, 0, where if num_wrong else "")]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.emulator.step import emulated_step
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors, build_network
-from pangu_alpha.parallel.parameters import MOMENTS
-from pangu_alpha.training.backend import Step
+from pangu_alpha.parallel.parameters import MOMENTS, tensor_names
+from pangu_alpha.training.backend import Step, reader, whole_tensors
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import LossScaler
 from pangu_alpha.training.optimizer import update_scalars
@@ -88,10 +88,10 @@ def start(model: ModelConfig, seed: int) -> Mapping[str, NDArray[np.floating]]:
 def exact(config: RunConfig) -> Exact:
     """The one-rank program of `config` in float64."""
     step = emulated_step(config, "float64")
-    step.load(start(config.model, config.train.seed))
+    step.load(reader(start(config.model, config.train.seed)))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
-    return Exact(results, gradients, step.tensors())
+    return Exact(results, gradients, whole_tensors(step, tensor_names(config.model)))
 
 
 @cache
@@ -99,7 +99,7 @@ def anchor(config: RunConfig) -> Anchor:
     """The network of `config` on MindSpore's CPU kernels."""
     network = build_network(config.model, config.train.seed)
     step = ProcessStep(network, config, rank=0)
-    step.load(start(config.model, config.train.seed))
+    step.load(reader(start(config.model, config.train.seed)))
     norms = _first_gradient_norms(network, config.train.batch_size)
     return Anchor(run(step, config), norms)
 

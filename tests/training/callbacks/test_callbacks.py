@@ -51,6 +51,7 @@ def trainer(tmp_path: Path) -> Any:
         config=SimpleNamespace(output=tmp_path, train=train),
         progress=SimpleNamespace(step=0),
         validate=lambda: 2.5,
+        validation=None,
         phase=phase,
         phases=phases,
         tensors=dict,
@@ -106,7 +107,7 @@ def test_checkpoints_are_saved_in_time_and_pruned(trainer: Any) -> None:
 
 def test_validating_and_saving_are_reported(trainer: Any) -> None:
     run(trainer, range(1, 5), Validate(), SaveCheckpoints())
-    assert trainer.phases == ["validating", "saving", "saving"]
+    assert trainer.phases == ["validating", "saving"]
 
 
 def test_the_picture_shows_training_and_validation(trainer: Any) -> None:

@@ -20,6 +20,8 @@ class SaveCheckpoints(Callback):
 
     def __init__(self) -> None:
         self._saved: set[Path] = set()
+        self._last_step: int | None = None
+        """Of the newest that this start has saved: its last step may be one of the regular ones, too."""
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Save when it is time."""
@@ -33,6 +35,9 @@ class SaveCheckpoints(Callback):
             say(f"checkpoint of step {trainer.progress.step} in {checkpoints_of(trainer.config.output)}")
 
     def _save(self, trainer: Trainer) -> None:
+        if self._last_step == trainer.progress.step:
+            return
+        self._last_step = trainer.progress.step
         with trainer.phase("saving"):
             tensors = trainer.tensors()
             if trainer.is_main:

@@ -1,4 +1,4 @@
-"""loss.png."""
+"""Picture of a run, drawn from its records, so that earlier starts are in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class PlotLoss(Callback):
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Draw when there is a new validation."""
-        if trainer.is_main and metrics.step % trainer.config.train.validate_every == 0:
+        validation = trainer.validation
+        if trainer.is_main and validation is not None and validation.step == metrics.step:
             plot_run(trainer.config.output)
 
     def on_end(self, trainer: Trainer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pangu_alpha.training.callbacks.base import Callback
-from pangu_alpha.training.callbacks.validation import read_validations
 from pangu_alpha.training.metrics import StepMetrics
 
 if TYPE_CHECKING:
@@ -34,11 +33,9 @@ class WriteTensorBoard(Callback):
             return
         for name in _SCALARS:
             self._writer.add_scalar(f"train/{name}", getattr(metrics, name), metrics.step)
-        train = trainer.config.train
-        if metrics.step % train.validate_every == 0 or metrics.step == train.steps:
-            for record in read_validations(trainer.config.output)[-1:]:
-                if record["validation_loss"] is not None:
-                    self._writer.add_scalar("validation/loss", record["validation_loss"], record["step"])
+        validation = trainer.validation
+        if validation is not None and validation.step == metrics.step:
+            self._writer.add_scalar("validation/loss", validation.loss, validation.step)
             self._writer.flush()
 
     def on_end(self, trainer: Trainer) -> None:

@@ -10,7 +10,7 @@ from pangu_alpha.console import say
 from pangu_alpha.records import append_record, read_records
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.callbacks.metrics_file import drop_after
-from pangu_alpha.training.metrics import StepMetrics
+from pangu_alpha.training.metrics import StepMetrics, Validation
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
@@ -34,7 +34,10 @@ class Validate(Callback):
             return
         with trainer.phase("validating"):
             loss = trainer.validate()
-        if loss is None or not trainer.is_main:
+        if loss is None:
+            return
+        trainer.validation = Validation(metrics.step, loss)
+        if not trainer.is_main:
             return
         record = {"step": metrics.step, "validation_loss": loss, "perplexity": perplexity(loss)}
         append_record(trainer.config.output / FILE_NAME, record)

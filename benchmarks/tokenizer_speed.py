@@ -20,7 +20,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from pangu_alpha.console import say, si
-from pangu_alpha.data import read_documents
+from pangu_alpha.data import read_texts
 from pangu_alpha.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 HELD_OUT = 20
@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    documents = list(read_documents(arguments.input))
+    documents = list(read_texts(arguments.input))
     tokenizers = [load_tokenizer(arguments.released), learn(documents, arguments.vocab_size)]
     speeds = characters_per_second(tokenizers, first_characters(documents, SPEED_CHARACTERS))
     print(f"{'codec':12} {'pieces':>7} {'characters/token':>17} {'characters/s':>13} {'ratio':>7}")

@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pangu_alpha.data import count_bytes, read_documents
+from pangu_alpha.data import count_bytes, read_texts
 from pangu_alpha.errors import DataError
 
 
@@ -29,12 +29,12 @@ def test_any_text_survives_jsonl(texts: list[str], ascii_only: bool) -> None:
         plain, compressed = Path(folder) / "a.jsonl", Path(folder) / "b.jsonl.zst"
         plain.write_bytes(jsonl(texts, ascii_only))
         compressed.write_bytes(zstandard.compress(jsonl(texts, ascii_only)))
-        assert list(read_documents([plain, compressed])) == [*texts, *texts]
+        assert list(read_texts([plain, compressed])) == [*texts, *texts]
 
 
 def test_txt_is_one_document_with_its_line_ends(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + "子曰\r\n學而\n\n".encode())
-    assert list(read_documents([tmp_path / "a.txt"])) == ["子曰\r\n學而\n\n"]
+    assert list(read_texts([tmp_path / "a.txt"])) == ["子曰\r\n學而\n\n"]
 
 
 def test_directory_means_its_text_files_sorted(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_directory_means_its_text_files_sorted(tmp_path: Path) -> None:
     (tmp_path / ".cache").mkdir()
     for name, text in {"b.txt": "乙", "a.txt": "甲", "sub/c.TXT": "丙", ".cache/d.txt": "丁", "e.md": "戊"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert list(read_documents([tmp_path])) == ["甲", "乙", "丙"]
+    assert list(read_texts([tmp_path])) == ["甲", "乙", "丙"]
 
 
 def test_linked_folders_are_read_and_circles_end(tmp_path: Path) -> None:
@@ -53,20 +53,20 @@ def test_linked_folders_are_read_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "text" / "far").symlink_to(tmp_path / "far")
     (tmp_path / "far" / "back").symlink_to(tmp_path / "text")
     (tmp_path / "text" / ".#a.txt").symlink_to("user@host.77")  # an editor's lock
-    assert list(read_documents([tmp_path / "text"])) == ["甲", "乙"]
+    assert list(read_texts([tmp_path / "text"])) == ["甲", "乙"]
     (tmp_path / "text" / "gone").symlink_to("nowhere")
     with pytest.raises(DataError, match="text/gone: cannot be read"):
-        read_documents([tmp_path / "text"])
+        read_texts([tmp_path / "text"])
 
 
 READING = """
 import os, sys
 from pathlib import Path
-from pangu_alpha.data import read_documents
+from pangu_alpha.data import read_texts
 from pangu_alpha.errors import DataError
 os.setuid(65534)
 try:
-    print(list(read_documents([Path(sys.argv[1])])))
+    print(list(read_texts([Path(sys.argv[1])])))
 except DataError as error:
     print(error)
 """
@@ -88,18 +88,18 @@ def test_several_zstd_frames_and_long_lines(tmp_path: Path, chinese_documents: l
     texts = [*chinese_documents, "长" * 300_000, "尾"]
     frames = [zstandard.compress(jsonl([text])) for text in texts]
     (tmp_path / "a.jsonl.zst").write_bytes(b"".join(frames))
-    assert list(read_documents([tmp_path / "a.jsonl.zst"])) == texts
+    assert list(read_texts([tmp_path / "a.jsonl.zst"])) == texts
 
 
 def test_blank_lines_and_a_missing_last_line_end(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes('\n{"text": "甲"}\r\n\n{"text": "乙", "id": 2}'.encode())
-    assert list(read_documents([tmp_path / "a.jsonl"])) == ["甲", "乙"]
+    assert list(read_texts([tmp_path / "a.jsonl"])) == ["甲", "乙"]
 
 
 def test_reading_streams_and_reports_every_byte(tmp_path: Path, chinese_documents: list[str]) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(chinese_documents * 2000))
     amounts: list[float] = []
-    documents = read_documents([tmp_path], amounts.append)
+    documents = read_texts([tmp_path], amounts.append)
     assert next(documents) == chinese_documents[0]
     assert sum(amounts) <= 1 << 16
     assert sum(1 for _ in documents) == len(chinese_documents) * 2000 - 1
@@ -126,7 +126,7 @@ def test_reading_streams_and_reports_every_byte(tmp_path: Path, chinese_document
 def test_bad_content_is_named(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
-        list(read_documents([tmp_path / name]))
+        list(read_texts([tmp_path / name]))
     assert expected in str(caught.value)
     assert name in str(caught.value)
 
@@ -137,4 +137,4 @@ def test_bad_paths_are_named_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, expected in [("b.txt", "no such file"), ("a.csv", "unknown kind of file"), ("empty", "no text in this")]:
         with pytest.raises(DataError, match=expected):
-            read_documents([tmp_path / "a.txt", tmp_path / path])
+            read_texts([tmp_path / "a.txt", tmp_path / path])

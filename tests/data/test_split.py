@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pangu_alpha.data import count_bytes, read_documents
+from pangu_alpha.data import count_bytes, read_texts
 from pangu_alpha.data.split import cut, split_documents
 from pangu_alpha.errors import DataError
 
@@ -24,8 +24,8 @@ def test_every_nth_document_is_held_out(tmp_path: Path, chinese_documents: list[
     amounts: list[float] = []
     counts = split_documents([source], tmp_path / "out", 0.1, advance=amounts.append)
     assert counts == (41, 4, False)
-    assert list(read_documents([tmp_path / "out" / "validation.jsonl"])) == texts[9::10]
-    assert list(read_documents([tmp_path / "out" / "train.jsonl"])) == [t for i, t in enumerate(texts) if i % 10 != 9]
+    assert list(read_texts([tmp_path / "out" / "validation.jsonl"])) == texts[9::10]
+    assert list(read_texts([tmp_path / "out" / "train.jsonl"])) == [t for i, t in enumerate(texts) if i % 10 != 9]
     assert sum(amounts) == count_bytes([source])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["train.jsonl", "validation.jsonl"]
 
@@ -37,7 +37,7 @@ def test_one_long_text_is_cut_and_again_gives_the_same(tmp_path: Path, chinese_d
     assert counts.were_cut
     train, validation = (tmp_path / "out" / f"{name}.jsonl" for name in ("train", "validation"))
     before = train.read_bytes(), validation.read_bytes()
-    rest, held_out = read_documents([train]), read_documents([validation])
+    rest, held_out = read_texts([train]), read_texts([validation])
     total = counts.num_train + counts.num_validation
     pieces = [next(held_out) if number % 5 == 4 else next(rest) for number in range(total)]
     assert "".join(pieces) == novel
@@ -89,3 +89,17 @@ def test_reading_its_own_output_is_refused(tmp_path: Path, chinese_documents: li
     split_documents([tmp_path], tmp_path, 0.5)
     with pytest.raises(DataError, match=r"train\.jsonl: would be read and replaced at once"):
         split_documents([tmp_path], tmp_path, 0.5)
+
+
+@pytest.mark.parametrize("num_documents", [30, 3])
+def test_what_a_line_says_besides_its_text_stays_with_it(tmp_path: Path, num_documents: int) -> None:
+    lines = [{"text": f"第{number}篇。\n" * 100, "source": number, "时": [1]} for number in range(num_documents)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    split_documents([tmp_path / "in.jsonl"], tmp_path / "out", validation_fraction=0.1, piece_length=20)
+    written = [
+        json.loads(line)
+        for name in ("train", "validation")
+        for line in (tmp_path / "out" / f"{name}.jsonl").read_text().splitlines()
+    ]
+    assert len(written) >= num_documents
+    assert all(f"第{line['source']}篇" in line["text"] and line["时"] == [1] for line in written)

@@ -173,3 +173,25 @@ def test_hosts_that_cannot_work(simulated_cluster: SimulatedCluster, words: tupl
     code, _, stderr = simulated_cluster.answer("msrun", "recipe.yaml", *words, "--dry-run")
     assert code == 2
     assert message in stderr
+
+
+def test_the_interpreter_that_the_environment_was_made_with_may_stay_in_python(tmp_path: Path) -> None:
+    for name, text in {
+        ".venv/bin/python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+        "bare": "#!/bin/sh\nexit 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "launch").mkdir()
+    for name in ("train_msrun.sh", "run_pangu.sh"):
+        (tmp_path / "launch" / name).write_bytes((SCRIPT.parent / name).read_bytes())
+    done = subprocess.run(
+        ["bash", str(tmp_path / "launch" / "train_msrun.sh"), "--help"],
+        env={**os.environ, "PYTHON": str(tmp_path / "bare")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0 and "usage: pangu launch msrun" in done.stdout, done.stderr

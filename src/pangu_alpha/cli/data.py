@@ -134,11 +134,11 @@ def _split(arguments: argparse.Namespace) -> None:
 
 
 def _pack(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.data import count_bytes, open_token_file, pack, read_documents
+    from pangu_alpha.data import count_bytes, open_token_file, pack, read_texts
 
     tokenizer = _load_tokenizer(arguments.tokenizer)
     with progress("packing", count_bytes(arguments.input), "bytes") as advance:
-        pack(read_documents(arguments.input, advance), tokenizer, arguments.output)
+        pack(read_texts(arguments.input, advance), tokenizer, arguments.output)
     _print_facts(_describe(open_token_file(arguments.output)))
 
 

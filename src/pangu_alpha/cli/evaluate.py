@@ -59,9 +59,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _perplexity(arguments: argparse.Namespace) -> dict[str, object]:
-    from pangu_alpha.data import read_documents
+    from pangu_alpha.data import read_texts
 
-    documents = read_documents(arguments.input)
+    documents = read_texts(arguments.input)
     # MindSpore takes seconds to import; the rest can fail without it.
     from pangu_alpha.runtime.device import prepare_environment
 
@@ -95,12 +95,12 @@ def _perplexity(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def _ngrams(arguments: argparse.Namespace) -> dict[str, object]:
-    from pangu_alpha.data import count_bytes, read_documents
+    from pangu_alpha.data import count_bytes, read_texts
     from pangu_alpha.evaluation.ngrams import NgramModels
 
     with progress("counting", count_bytes([*arguments.train, *arguments.input]), "bytes") as advance:
-        models = NgramModels(read_documents(arguments.train, advance))
-        result = models.measure(read_documents(arguments.input, advance))
+        models = NgramModels(read_texts(arguments.train, advance))
+        result = models.measure(read_texts(arguments.input, advance))
     return {
         "unigram_bits_per_character": result.unigram,
         "trigram_bits_per_character": result.trigram,

@@ -83,9 +83,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _read_prompts(paths: Sequence[Path]) -> list[str]:
-    from pangu_alpha.data import read_documents
+    from pangu_alpha.data import read_texts
 
-    prompts = list(read_documents(paths))
+    prompts = list(read_texts(paths))
     if not prompts:
         raise DataError(f"{', '.join(map(str, paths))}: no document to continue")
     return prompts

@@ -81,11 +81,11 @@ def measure(tokenizer: Tokenizer, paths: Iterable[Path]) -> list[tuple[str, str]
     Raises:
         DataError: a file is missing, damaged or of the wrong kind, or there is no text.
     """
-    from pangu_alpha.data.documents import count_bytes, read_documents
+    from pangu_alpha.data.documents import count_bytes, read_texts
 
     num_documents = num_exact = num_characters = num_tokens = num_bytes = 0
     with progress("encoding", count_bytes(paths), "bytes") as advance:
-        for text in read_documents(paths, advance):
+        for text in read_texts(paths, advance):
             ids = tokenizer.encode(text)
             num_documents += 1
             num_exact += tokenizer.decode(ids) == text
@@ -162,10 +162,10 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _read(paths: Iterable[Path], vocab_size: int) -> Iterator[str]:
-    from pangu_alpha.data.documents import count_bytes, read_documents
+    from pangu_alpha.data.documents import count_bytes, read_texts
 
     with progress("reading", count_bytes(paths), "bytes") as advance:
-        yield from read_documents(paths, advance)
+        yield from read_texts(paths, advance)
     say(f"learning {vocab_size:,} pieces: about a second for every million characters")
 
 

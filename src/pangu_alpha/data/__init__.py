@@ -8,7 +8,7 @@ from pangu_alpha.data.dataset import (
     open_training_data,
     open_validation_data,
 )
-from pangu_alpha.data.documents import count_bytes, read_documents
+from pangu_alpha.data.documents import count_bytes, read_texts
 from pangu_alpha.data.packing import PackingTokenizer, pack
 from pangu_alpha.data.token_file import TokenFile, TokenFileInfo, open_token_file
 
@@ -25,5 +25,5 @@ __all__ = [
     "open_training_data",
     "open_validation_data",
     "pack",
-    "read_documents",
+    "read_texts",
 ]

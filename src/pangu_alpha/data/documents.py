@@ -1,5 +1,7 @@
 """Reading text: `.txt` (one document a file), `.jsonl` and `.jsonl.zst` (one document a line, in the field `text`).
 
+What else a line says of its document, such as where it is from, comes with it.
+
 Everything streams: of a `.jsonl` file one document is in memory at a time, of a `.txt` file the whole file. Text comes
 out as it is in the file, line ends included; only a byte order mark at the start of a file is left out.
 """
@@ -7,8 +9,10 @@ out as it is in the file, line ends included; only a byte order mark at the star
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -21,6 +25,15 @@ ENDINGS = (".txt", ".jsonl", ".jsonl.zst")
 
 _CHUNK = 1 << 16
 _BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text, and what its line says of it."""
+
+    text: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """All other fields of the line; none of a `.txt` file."""
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
@@ -59,8 +72,8 @@ def count_bytes(paths: Iterable[Path]) -> int:
     return sum(file.stat().st_size for file in find_files(paths))
 
 
-def read_documents(paths: Iterable[Path], advance: Callable[[float], None] | None = None) -> Iterator[str]:
-    """Yield the text of one document at a time, in the order of `paths`.
+def read_documents(paths: Iterable[Path], advance: Callable[[float], None] | None = None) -> Iterator[Document]:
+    """Yield one document at a time, in the order of `paths`.
 
     Args:
         paths: files or directories, see `find_files`.
@@ -73,19 +86,25 @@ def read_documents(paths: Iterable[Path], advance: Callable[[float], None] | Non
     return _read(find_files(paths), advance or (lambda _: None))
 
 
+def read_texts(paths: Iterable[Path], advance: Callable[[float], None] | None = None) -> Iterator[str]:
+    """Yield the text of one document at a time; arguments and errors as `read_documents`."""
+    documents = read_documents(paths, advance)
+    return (document.text for document in documents)
+
+
 def _is_text(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS)
 
 
-def _read(files: list[Path], advance: Callable[[float], None]) -> Iterator[str]:
+def _read(files: list[Path], advance: Callable[[float], None]) -> Iterator[Document]:
     for file in files:
         try:
             if file.name.lower().endswith(".txt"):
-                yield _decode(b"".join(_chunks(file, advance)).removeprefix(_BOM), str(file), 0)
+                yield Document(_decode(b"".join(_chunks(file, advance)).removeprefix(_BOM), str(file), 0))
             elif file.name.lower().endswith(".zst"):
-                yield from _json_texts(file, _decompress(file, _chunks(file, advance)))
+                yield from _json_documents(file, _decompress(file, _chunks(file, advance)))
             else:
-                yield from _json_texts(file, _chunks(file, advance))
+                yield from _json_documents(file, _chunks(file, advance))
         except OSError as error:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
@@ -130,17 +149,17 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(begun)
 
 
-def _json_texts(file: Path, chunks: Iterable[bytes]) -> Iterator[str]:
+def _json_documents(file: Path, chunks: Iterable[bytes]) -> Iterator[Document]:
     offset = 0
     for number, line in enumerate(_lines(chunks), start=1):
         place = f"{file}, line {number}"
         content = line.removeprefix(_BOM) if number == 1 else line
         if content.strip():
-            yield _json_text(_decode(content, place, offset + len(line) - len(content)), place)
+            yield _json_document(_decode(content, place, offset + len(line) - len(content)), place)
         offset += len(line) + 1
 
 
-def _json_text(line: str, place: str) -> str:
+def _json_document(line: str, place: str) -> Document:
     try:
         entry = parse_json(line)
     except ValueError as error:
@@ -149,7 +168,7 @@ def _json_text(line: str, place: str) -> str:
         raise DataError(f'{place}: not JSON ({reason}). A line is one document: {{"text": "..."}}') from error
     if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
         raise DataError(f'{place}: no text. A line is one document, a JSON object with the string field "text"')
-    text: str = entry["text"]
+    text: str = entry.pop("text")
     if "\\u" in line:  # Only an escape can smuggle half a surrogate pair through the UTF-8 decoder.
         try:
             text.encode()
@@ -158,7 +177,7 @@ def _json_text(line: str, place: str) -> str:
             raise DataError(
                 f"{place}: the text holds {half}, half of a surrogate pair, which is no character"
             ) from error
-    return text
+    return Document(text, entry)
 
 
 def _decode(data: bytes, place: str, offset: int) -> str:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from pangu_alpha.data.documents import find_files, read_documents
+from pangu_alpha.data.documents import Document, find_files, read_documents
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import written_aside
 
@@ -37,7 +37,8 @@ def split_documents(
     """Write the documents of `paths` to `train.jsonl` and, every n-th of them, to `validation.jsonl` in `output`.
 
     n is 1/validation_fraction, rounded. With fewer than 2·n documents, texts are cut first, see `cut`. The same input
-    always gives the same files; they replace older ones when both are complete. Empty documents are left out.
+    always gives the same files; they replace older ones when both are complete. Empty documents are left out. What a
+    line says besides its text stays with the document, and with all its pieces.
 
     Args:
         paths: text files or directories.
@@ -58,11 +59,12 @@ def split_documents(
     if own := [file for file in files for target in targets if target.exists() and file.samefile(target)]:
         raise DataError(f"{own[0]}: would be read and replaced at once. Choose another output directory")
     every = round(1 / validation_fraction)
-    documents: Iterator[str] = (text for text in read_documents(files, advance) if text)
+    documents = (document for document in read_documents(files, advance) if document.text)
     head = list(islice(documents, 2 * every))
     were_cut = len(head) < 2 * every
     if were_cut:
-        documents, head = chain.from_iterable(cut(text, piece_length) for text in head), []
+        pieces = ((piece, document.fields) for document in head for piece in cut(document.text, piece_length))
+        head, documents = [], (Document(text, fields) for text, fields in pieces)
     try:
         num_documents = _write(chain(head, documents), every, targets)
     except OSError as error:
@@ -88,16 +90,16 @@ def cut(text: str, piece_length: int) -> Iterator[str]:
     yield text[start:]
 
 
-def _write(documents: Iterable[str], every: int, targets: list[Path]) -> int:
+def _write(documents: Iterable[Document], every: int, targets: list[Path]) -> int:
     targets[0].parent.mkdir(parents=True, exist_ok=True)
     num_documents = 0
     with ExitStack() as both:
         parts = [both.enter_context(written_aside(target)) for target in targets]
         with ExitStack() as stack:
             train, validation = (stack.enter_context(part.open("w", encoding="utf-8", newline="\n")) for part in parts)
-            for num_documents, text in enumerate(documents, start=1):
+            for num_documents, document in enumerate(documents, start=1):
                 file = train if num_documents % every else validation
-                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+                file.write(json.dumps({"text": document.text, **document.fields}, ensure_ascii=False) + "\n")
         if num_documents < every:
             raise DataError(
                 f"only {num_documents} documents or pieces of text, too few to hold out every {every}th: "

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pangu_alpha.config import RECIPES, load_config, tokens_per_step
-from pangu_alpha.data.documents import find_files, read_documents
+from pangu_alpha.data.documents import find_files, read_texts
 from pangu_alpha.data.example import PACKAGE
 from pangu_alpha.errors import TokenizerError
 from pangu_alpha.files import write_text
@@ -118,7 +118,7 @@ def train_tokenizer(text: Path, folder: Path, vocab_size: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     announce("tokenizer", "train", "--input", str(text), "--output", str(folder), "--vocab-size", str(vocab_size))
     try:
-        learn_pieces(read_documents([text]), folder, vocab_size)
+        learn_pieces(read_texts([text]), folder, vocab_size)
     except TokenizerError as error:
         possible = re.search(r"--vocab-size (?:up to|of at least) (\d+)", str(error))
         if possible is None or int(possible[1]) == vocab_size:

@@ -16,7 +16,7 @@ pin() {
         --universal --python-version 3.10 --no-annotate ${UPGRADE:+--upgrade} "$@"
 }
 
-pin pyproject.toml -o requirements.txt
+pin pyproject.toml --all-extras -o requirements.txt
 grep --invert-match '^-r ' requirements-dev.txt >"$scratch/dev.txt" 2>/dev/null || true
 pin --group dev --constraints requirements.txt -o "$scratch/dev.txt"
 {

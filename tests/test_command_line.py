@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import user_environment
 
-from pangu_alpha.command_line import Parser, run_program
+from pangu_alpha.command_line import EXTRAS, Parser, run_program
 from pangu_alpha.errors import DataError
 
 PANGU = f"{sys.executable} -m pangu_alpha.cli.main"
@@ -123,3 +125,29 @@ def test_it_still_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[st
             parser.parse_args(line.split())
         assert exit_.value.code == 2
     assert os.linesep in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("package", "extra"), EXTRAS.items())
+def test_a_package_of_an_extra_that_is_missing_is_named_with_it(
+    package: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+
+    def work() -> int:
+        importlib.import_module(package)
+        return 0
+
+    assert run_program("pangu", work) == 2
+    assert f"pip install 'pangu-alpha[{extra}]'" in capsys.readouterr().err
+
+
+def test_extras_are_those_of_the_project() -> None:
+    table = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    section = table.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    found = dict(re.findall(r'^([\w-]+) = \["(\w+)', section, re.MULTILINE))
+    assert {package: extra for extra, package in found.items()} == EXTRAS
+
+
+def test_another_module_that_is_missing_is_a_fault_of_this_project() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        run_program("pangu", lambda: importlib.import_module("no_such_module").x)

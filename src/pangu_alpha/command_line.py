@@ -41,6 +41,8 @@ _FAILURES = {
     errno.ENOMEM: "end other programs, or ask for less",
     errno.EIO: "the disk or its server is damaged: look at `dmesg`",
 }
+EXTRAS = {"jieba": "published-tokenizer", "matplotlib": "pictures", "tensorboard": "tensorboard"}
+"""Packages that only a part of the project needs, and the extra of `pyproject.toml` that brings each."""
 _MAX_NAME = 200
 """Characters of a file's name that are shown."""
 
@@ -91,6 +93,13 @@ def run_program(name: str, work: Callable[[], int]) -> int:
         return _complain(name, f"{what}; {advice}" if advice else what, exit_code)
     except UnicodeError as error:
         return _complain(name, f"{error}: set LC_ALL=C.UTF-8, or use names and texts in UTF-8", 2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        return _complain(
+            name, f"this needs {package}: install it with `pip install 'pangu-alpha[{EXTRAS[package]}]'`", 2
+        )
     except MemoryError as error:
         return _complain(name, f"not enough memory{f' ({error})' if str(error) else ''}: ask for less", 1)
     finally:

@@ -15,6 +15,7 @@ from pangu_alpha.cluster.preflight.finding import Finding, bad, ok
 
 PROJECT = "pangu-alpha"
 _MISSING = "missing"
+_EXTRAS_OF_TRAINING = ("pictures", "tensorboard")
 
 
 def check_software() -> list[Finding]:
@@ -53,7 +54,11 @@ def _packages() -> Finding:
 
 def _requirements() -> list[Requirement]:
     parsed = [Requirement(text) for text in requires(PROJECT) or ()]
-    return [requirement for requirement in parsed if requirement.marker is None or requirement.marker.evaluate()]
+    return [
+        item
+        for item in parsed
+        if item.marker is None or any(item.marker.evaluate({"extra": extra}) for extra in ("", *_EXTRAS_OF_TRAINING))
+    ]
 
 
 def _installed(package: str) -> str:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class PlotLoss(Callback):
     """Draws loss.png in the run's directory after each validation and at the end. It comes after `Validate`."""
 
+    def on_start(self, trainer: Trainer) -> None:
+        """Find out now, and not after the first validation, when the library is missing."""
+        if trainer.is_main:
+            import matplotlib  # noqa: F401
+
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Draw when there is a new validation."""
         validation = trainer.validation

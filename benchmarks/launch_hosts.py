@@ -25,7 +25,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from pangu_alpha.cluster.launching.environment import Card
-from pangu_alpha.cluster.launching.launch import Plan, Server, launch
+from pangu_alpha.cluster.launching.launch import launch
+from pangu_alpha.cluster.launching.plan import JobServer, Plan
 from pangu_alpha.config import load_config
 
 SSH = str(Path(__file__).parents[1] / "tests" / "stand_in" / "ssh")
@@ -39,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     num_ranks = arguments.hosts * arguments.cards
     servers = tuple(
-        Server(
+        JobServer(
             f"127.0.{1 + host // 250}.{1 + host % 250}",
             tuple(Card(host * arguments.cards + i, i) for i in range(arguments.cards)),
         )
@@ -53,14 +54,14 @@ def main() -> None:
     print(f"launcher ÷ shell loop = {started / loop:.2f}")
 
 
-def _launch(servers: tuple[Server, ...]) -> None:
+def _launch(servers: tuple[JobServer, ...]) -> None:
     config = load_config("200b_2048", [f"output={Path.cwd() / 'run'}"])
     plan = Plan(config, RANK, servers, rank_table=Path("table.json"), ssh=SSH, here=servers[0])
     with Path(os.devnull).open("w") as nothing, redirect_stderr(nothing):
         sys.exit(launch(plan, 0))
 
 
-def _shell_loop(servers: tuple[Server, ...]) -> None:
+def _shell_loop(servers: tuple[JobServer, ...]) -> None:
     for server in servers:
         ranks = "".join(f"RANK_ID={card.rank} {shlex.join(RANK)} & " for card in server.cards)
         subprocess.Popen([SSH, server.address, f"cd {Path.cwd()}; {ranks} wait"], stderr=subprocess.DEVNULL)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pangu_alpha.emulator.collectives import Collective, LockStep, Receive, RunningRank, Send, Transport
+from pangu_alpha.emulator.collectives import Exchange, LockStep, Receive, RunningRank, Send, Transport
 from pangu_alpha.program.graph import Node
 
 NUM_RANKS = 4
@@ -22,8 +22,8 @@ def _node(primitive: str, scope: str) -> Node:
     return Node(primitive, scope, (), scope, {}, None)
 
 
-def collective(kind: str, members: tuple[int, ...], value: Array, scope: str = "layer", **settings: Any) -> Collective:
-    return Collective(_node(kind, scope), f"group{members}", members, tuple(settings.items()), value)
+def collective(kind: str, members: tuple[int, ...], value: Array, scope: str = "layer", **settings: Any) -> Exchange:
+    return Exchange(_node(kind, scope), f"group{members}", members, tuple(settings.items()), value)
 
 
 def send(rank: int, destination: int, tag: int, value: Array, scope: str = "out") -> Send:

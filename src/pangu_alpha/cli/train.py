@@ -27,7 +27,7 @@ ENDING_SECONDS = 60.0
 finish a step and save."""
 
 
-class Report(Protocol):
+class Reporter(Protocol):
     """Says in the heartbeats of this process what it does now and how many steps it has done."""
 
     def __call__(self, phase: str, step: int | None = None) -> None:
@@ -126,7 +126,7 @@ def _mesh_overrides(mesh: str) -> list[str]:
     return [f"parallel.{part}" for part in parts]
 
 
-def _train(config: RunConfig, verbose: bool, report: Report, processes: Processes | None) -> None:
+def _train(config: RunConfig, verbose: bool, report: Reporter, processes: Processes | None) -> None:
     from pangu_alpha.data import open_training_data, open_validation_data
 
     tokenizer_fingerprint = None
@@ -158,7 +158,7 @@ def _train(config: RunConfig, verbose: bool, report: Report, processes: Processe
         sys.exit(128 + trainer.stop_signal)
 
 
-def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Report) -> Backend:
+def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Reporter) -> Backend:
     from pangu_alpha.runtime.device import join_workers, set_device
     from pangu_alpha.training.replica import process_backend
 
@@ -170,7 +170,7 @@ def _mindspore(config: RunConfig, validation_data: ValidationData | None, report
 
 
 def _emulator(
-    config: RunConfig, validation_data: ValidationData | None, report: Report, processes: Processes
+    config: RunConfig, validation_data: ValidationData | None, report: Reporter, processes: Processes
 ) -> Backend:
     from pangu_alpha.runtime.device import set_device
 

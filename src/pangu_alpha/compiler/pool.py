@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from pangu_alpha.compiler.server import Job
+from pangu_alpha.compiler.server import CompileJob
 from pangu_alpha.compiler.standin import Level, simulated_environment
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import CompileError
@@ -88,7 +88,7 @@ class Compilers:
         log = aside / "log.txt"
         log.touch()
         try:
-            self._orders.send(Job(rank, self._config, self._plans_memory, work, log))
+            self._orders.send(CompileJob(rank, self._config, self._plans_memory, work, log))
             while isinstance(answer := self._orders.recv(), tuple):
                 self._remember(*answer)
         except BaseException as error:

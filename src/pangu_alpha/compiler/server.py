@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Job:
+class CompileJob:
     """A rank to compile."""
 
     rank: int
@@ -48,7 +48,7 @@ class Job:
 
 
 def serve(orders: Connection) -> None:
-    """Fork a process for each `Job` that arrives, and send back its id at once and (id, exit code) when it ends.
+    """Fork a process for each `CompileJob` that arrives, and send back its id at once and (id, exit code) when it ends.
 
     Returns when the other side is gone; what still compiles then is killed, and its folder removed.
     """
@@ -57,7 +57,7 @@ def serve(orders: Connection) -> None:
     import pangu_alpha.training.distributed  # noqa: F401
 
     server = os.getpid()
-    running: dict[int, Job] = {}
+    running: dict[int, CompileJob] = {}
     with suppress(EOFError, ConnectionError):  # the other side is gone
         while True:
             if orders.poll(POLL_SECONDS):
@@ -79,7 +79,7 @@ def serve(orders: Connection) -> None:
         shutil.rmtree(job.log.parent, ignore_errors=True)
 
 
-def _become(job: Job, server: int) -> NoReturn:
+def _become(job: CompileJob, server: int) -> NoReturn:
     """Turn this fork of `server` into the process of `job`, and end it."""
     exit_code = 1
     try:
@@ -101,7 +101,7 @@ def _become(job: Job, server: int) -> NoReturn:
         os._exit(exit_code)
 
 
-def compile_rank(job: Job) -> None:
+def compile_rank(job: CompileJob) -> None:
     """Compile the rank that the environment names; at simulation level 1 also plan its memory."""
     begin = time.monotonic()
     config = job.config

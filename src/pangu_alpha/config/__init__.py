@@ -14,7 +14,7 @@ from pangu_alpha.config.load import RECIPES, build_config, list_recipes, load_co
 from pangu_alpha.config.presets import DATA_MIXES, MODEL_PRESETS
 from pangu_alpha.config.schema import (
     DataConfig,
-    Device,
+    DeviceKind,
     LossScaleConfig,
     ModelConfig,
     OptimizerConfig,
@@ -30,7 +30,7 @@ __all__ = [
     "MODEL_PRESETS",
     "RECIPES",
     "DataConfig",
-    "Device",
+    "DeviceKind",
     "LossScaleConfig",
     "ModelConfig",
     "OptimizerConfig",

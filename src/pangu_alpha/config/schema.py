@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pangu_alpha.config.limits import groups_problem, layers_problem, rows_problem, vocabulary_problem
 
-Device = Literal["cpu", "ascend", "gpu"]
+DeviceKind = Literal["cpu", "ascend", "gpu"]
 MAX_DEVICES = 131_072
 """Of a job; what is computed for each of them must come to an end."""
 ComputeDtype = Literal["float32", "float16", "bfloat16"]
@@ -212,7 +212,7 @@ class TrainConfig(Settings):
 class RunConfig(Settings):
     """A recipe: everything that decides what a run computes."""
 
-    device: Device = "ascend"
+    device: DeviceKind = "ascend"
     """Where MindSpore runs."""
     fuse_operators: bool = True
     """On a CPU: join elementwise operators into kernels, compiled at the first start and kept in ~/.cache/pangu_alpha.

@@ -48,7 +48,7 @@ class Receive:
 
 
 @dataclass(frozen=True)
-class Collective:
+class Exchange:
     """Exchange arrays with all members of a group."""
 
     node: Node
@@ -69,7 +69,7 @@ class Collective:
         return f"{self.node} for rank {ranks} of group {self.group}, ranks {list(self.members)}"
 
 
-Request = Send | Receive | Collective
+Request = Send | Receive | Exchange
 RunningRank = Generator[Request, Any, T]
 
 
@@ -87,7 +87,7 @@ class Transport(Protocol):
         """One value of each rank of this process → those of all ranks."""
 
 
-def check_same_call(first_rank: int, first: Collective, rank: int, other: Collective) -> None:
+def check_same_call(first_rank: int, first: Exchange, rank: int, other: Exchange) -> None:
     """Raise EmulatorError unless two members of a group ask for the same."""
     if first.call != other.call:
         raise EmulatorError(
@@ -105,13 +105,13 @@ def check_tag(sent: Send, wanted: Receive) -> None:
         )
 
 
-def _text(collective: Collective) -> str:
+def _text(collective: Exchange) -> str:
     primitive, settings, shape, dtype = collective.call
     options = "".join(f" {name}={value}" for name, value in settings)
     return f"{primitive}{options} of {dtype} {list(shape)}"
 
 
-def combine(collective: Collective, values: list[Array]) -> list[Array]:
+def combine(collective: Exchange, values: list[Array]) -> list[Array]:
     """Each member's result, in the order of the group, from each member's value."""
     return _COMBINE[collective.node.primitive](values, **dict(collective.settings))
 
@@ -182,7 +182,7 @@ class LockStep:
     def run(self, ranks: Mapping[int, RunningRank[T]]) -> dict[int, T]:
         """See `Transport`."""
         results: dict[int, T] = {}
-        waiting: dict[int, Receive | Collective] = {}
+        waiting: dict[int, Receive | Exchange] = {}
         mail: dict[tuple[str, int, int], deque[Send]] = defaultdict(deque)
         replies: dict[int, Any] = dict.fromkeys(ranks)
         while replies:
@@ -219,7 +219,7 @@ def deadlock(waiting: Mapping[int, str], finished: Iterable[int]) -> str:
     return "the ranks wait for each other and none can go on:\n" + "\n".join(lines)
 
 
-def _waits_at(request: Receive | Collective, waiting: Mapping[int, Receive | Collective]) -> str:
+def _waits_at(request: Receive | Exchange, waiting: Mapping[int, Receive | Exchange]) -> str:
     if isinstance(request, Receive):
         return str(request)
     return request.waits_for(
@@ -250,7 +250,7 @@ def advance(rank: RunningRank[Any], reply: Any) -> Request | Finished:
 
 
 def _deliver(
-    waiting: Mapping[int, Receive | Collective], mail: Mapping[tuple[str, int, int], deque[Send]]
+    waiting: Mapping[int, Receive | Exchange], mail: Mapping[tuple[str, int, int], deque[Send]]
 ) -> dict[int, Array]:
     replies = {}
     for rank, request in waiting.items():
@@ -263,10 +263,10 @@ def _deliver(
     return replies
 
 
-def _complete(waiting: Mapping[int, Receive | Collective]) -> dict[int, Array]:
-    present: dict[tuple[str, tuple[int, ...]], dict[int, Collective]] = defaultdict(dict)
+def _complete(waiting: Mapping[int, Receive | Exchange]) -> dict[int, Array]:
+    present: dict[tuple[str, tuple[int, ...]], dict[int, Exchange]] = defaultdict(dict)
     for rank, request in waiting.items():
-        if isinstance(request, Collective):
+        if isinstance(request, Exchange):
             present[request.group, request.members][rank] = request
     replies: dict[int, Array] = {}
     for (_, members), requests in present.items():

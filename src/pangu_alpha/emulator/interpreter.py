@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pangu_alpha.emulator.collectives import COLLECTIVE_SETTINGS, Collective, Receive, Request, Send
+from pangu_alpha.emulator.collectives import COLLECTIVE_SETTINGS, Exchange, Receive, Request, Send
 from pangu_alpha.emulator.dtypes import Precision, is_narrow, kind_of, lifted, widen
 from pangu_alpha.emulator.kernels import KERNELS, Kernel
 from pangu_alpha.emulator.support import check_known
 from pangu_alpha.errors import EmulatorError
-from pangu_alpha.program.flow import Flow, Frame, Reference, Step, read
+from pangu_alpha.program.flow import Computation, Flow, Frame, Reference, read
 from pangu_alpha.program.graph import Array, Node, Program, TensorType, ValueType, groups_of, members_of
 
 _OPTIMIZER, _GRADIENT = "AdamWeightDecay", 8
@@ -66,7 +66,7 @@ class RankProgram:
         """See `Meaning`."""
         return self.parameters[name]
 
-    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Step:
+    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Computation:
         """See `Meaning`."""
         kernel = KERNELS.get(node.primitive)
         if kernel is not None:
@@ -74,7 +74,7 @@ class RankProgram:
             return make(node, kernel, inputs, slot)
         return self._communicating(node, inputs)
 
-    def _computing(self, node: Node, kernel: Kernel, inputs: tuple[int, ...], slot: int) -> Step:
+    def _computing(self, node: Node, kernel: Kernel, inputs: tuple[int, ...], slot: int) -> Computation:
         function, fit = self._bound(node, kernel), self.fit(node.output_type, converts=node.primitive == "Cast")
 
         def step(frame: Frame) -> None:
@@ -90,7 +90,7 @@ class RankProgram:
             return (lambda *values: function(*values, **options)) if options else function
         return lambda *values: function(*map(_widen, values), **options)
 
-    def _updating(self, node: Node, kernel: Kernel, inputs: tuple[int, ...], slot: int) -> Step:
+    def _updating(self, node: Node, kernel: Kernel, inputs: tuple[int, ...], slot: int) -> Computation:
         function, count = self._bound(node, kernel), kernel.num_updated
         is_optimizer = node.primitive == _OPTIMIZER
 
@@ -105,7 +105,7 @@ class RankProgram:
 
         return step
 
-    def _communicating(self, node: Node, inputs: tuple[int, ...]) -> Step:
+    def _communicating(self, node: Node, inputs: tuple[int, ...]) -> Computation:
         attributes, rank = node.attributes, self.rank
         group, members = attributes["group"], self._members(node)
         if node.primitive == "Receive":
@@ -116,7 +116,7 @@ class RankProgram:
             destination, tag = members[attributes["dest_rank"]], attributes["sr_tag"]
             return lambda frame: Send(node, group, rank, destination, tag, np.asarray(read(frame[source])))
         settings = tuple((name, attributes[name]) for name in COLLECTIVE_SETTINGS[node.primitive])
-        return lambda frame: Collective(node, group, members, settings, np.asarray(read(frame[source])))
+        return lambda frame: Exchange(node, group, members, settings, np.asarray(read(frame[source])))
 
     def _members(self, node: Node) -> tuple[int, ...]:
         members = members_of(node, self._groups)

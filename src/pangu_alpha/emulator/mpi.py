@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pangu_alpha.console import say
 from pangu_alpha.emulator.collectives import (
-    Collective,
+    Exchange,
     Finished,
     Receive,
     Request,
@@ -149,7 +149,7 @@ class MpiProcesses:
         message = self._world.recv(source=source, tag=step)
         if isinstance(message, _Stuck):
             self._stuck[source] = message.waits_at
-        elif isinstance(message, Collective):
+        elif isinstance(message, Exchange):
             self._mail[step][message.group, message.members, source].append(message)
         else:
             self._mail[step][message.group, source].append(message)

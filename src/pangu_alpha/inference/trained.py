@@ -8,7 +8,7 @@ from pathlib import Path
 from mindspore import Tensor
 
 from pangu_alpha.checkpoint import Checkpoint, find_checkpoint
-from pangu_alpha.config import Device, RunConfig, build_config
+from pangu_alpha.config import DeviceKind, RunConfig, build_config
 from pangu_alpha.console import say
 from pangu_alpha.errors import TokenizerError
 from pangu_alpha.model import PanguAlpha
@@ -28,7 +28,7 @@ class TrainedModel:
 
 
 def load_trained(
-    path: Path, tokenizer: Path | None = None, device: Device | None = None, *, fuse_operators: bool = False
+    path: Path, tokenizer: Path | None = None, device: DeviceKind | None = None, *, fuse_operators: bool = False
 ) -> TrainedModel:
     """Open a checkpoint, or the newest good one of a run's directory, and set MindSpore's device.
 

@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 
 from pangu_alpha.parallel.parameters import PARAMETERS
-from pangu_alpha.parallel.table import Dims, Row, Split, sharding_table
+from pangu_alpha.parallel.table import Dims, PrimitiveRow, Split, sharding_table
 
 _HEAD = """\
 # The sharding table
@@ -58,7 +58,7 @@ def sharding_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _draw_row(row: Row) -> str:
+def _draw_row(row: PrimitiveRow) -> str:
     inputs = " ".join(map(_draw, row.inputs))
     return inputs if row.output is None else f"{inputs} → {_draw(row.output)}"
 

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 from pangu_alpha.config import RunConfig
 from pangu_alpha.parallel.parameters import parameter_names, row_of, stages_holding
 from pangu_alpha.parallel.parts import cutting_axes
-from pangu_alpha.parallel.table import Row, Split, sharding_table
+from pangu_alpha.parallel.table import PrimitiveRow, Split, sharding_table
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
 from pangu_alpha.topology.stages import LayerPlace, place_layers
 
@@ -67,7 +67,7 @@ def _of_network(config: RunConfig, mesh: Mesh, stage: int, places: Iterable[Laye
                 yield ("backward", _TRANSPOSE[kind], axes, ""), times
 
 
-def _of_row(row: Row, mesh: Mesh) -> Iterator[tuple[str, tuple[Axis, ...]]]:
+def _of_row(row: PrimitiveRow, mesh: Mesh) -> Iterator[tuple[str, tuple[Axis, ...]]]:
     axes = _axes(row.summed)
     if axes:
         rows = _axes(row.output[:1]) if row.output is not None else ()

@@ -23,7 +23,7 @@ Dims = tuple[Split, ...]
 
 
 @dataclass(frozen=True)
-class Row:
+class PrimitiveRow:
     """How one primitive is split."""
 
     inputs: tuple[Dims, ...]
@@ -55,11 +55,13 @@ def row_name(place: str) -> str:
     return re.sub(r"^(layers\.\d+|query_layer)\.", "layer.", place.removeprefix("network."))
 
 
-def _same(dims: Dims, count: int, *, summed: Dims = (), has_gradient: bool = True, is_recomputed: bool = False) -> Row:
-    return Row((dims,) * count, summed=summed, has_gradient=has_gradient, is_recomputed=is_recomputed)
+def _same(
+    dims: Dims, count: int, *, summed: Dims = (), has_gradient: bool = True, is_recomputed: bool = False
+) -> PrimitiveRow:
+    return PrimitiveRow((dims,) * count, summed=summed, has_gradient=has_gradient, is_recomputed=is_recomputed)
 
 
-def sharding_table(sequence_parallel: bool) -> dict[str, Row]:
+def sharding_table(sequence_parallel: bool) -> dict[str, PrimitiveRow]:
     """All rows, by name."""
     rows: Split = ("dp", "mp") if sequence_parallel else "dp"
     hidden: Dims = (rows, None)
@@ -67,41 +69,41 @@ def sharding_table(sequence_parallel: bool) -> dict[str, Row]:
         **_embedding(hidden),
         **_layer(hidden),
         **_norm("final_norm", hidden),
-        "head.matmul": Row((_TOKENS, ("mp", None)), gathers_rows=True),
+        "head.matmul": PrimitiveRow((_TOKENS, ("mp", None)), gathers_rows=True),
         **_loss(),
     }
 
 
-def _embedding(hidden: Dims) -> dict[str, Row]:
+def _embedding(hidden: Dims) -> dict[str, PrimitiveRow]:
     looked_up: Dims = ("dp", None, None)
     return {
         # The result is named, although it follows from the inputs: otherwise MindSpore may scatter the sum over mp and
         # gather it again.
-        "embedding.word.gather": Row((("mp", None), _TOKENS), output=looked_up, summed=("mp",)),
-        "embedding.position.gather": Row(((None, None), _TOKENS)),
+        "embedding.word.gather": PrimitiveRow((("mp", None), _TOKENS), output=looked_up, summed=("mp",)),
+        "embedding.position.gather": PrimitiveRow(((None, None), _TOKENS)),
         "embedding.add": _same(looked_up, 2),
         **_dropout("embedding.dropout", hidden),
     }
 
 
-def _layer(hidden: Dims) -> dict[str, Row]:
+def _layer(hidden: Dims) -> dict[str, PrimitiveRow]:
     pairs: Dims = ("dp", None, None)  # [B, S, S]
     return {
         "layer.mask.expand_documents": _same(_TOKENS, 1),
         "layer.mask.same_document": _same(pairs, 2),
         "layer.mask.not_after": _same((None, None, None), 2),
-        "layer.mask.both": Row((pairs, (None, None, None))),
+        "layer.mask.both": PrimitiveRow((pairs, (None, None, None))),
         "layer.mask.forbidden": _same(pairs, 1),
-        "layer.mask.penalty": Row((pairs, _SCALAR)),
+        "layer.mask.penalty": PrimitiveRow((pairs, _SCALAR)),
         "layer.mask.expand_pairs": _same(pairs, 1),
         **_norm("layer.attention_norm", hidden, is_recomputed=True),
         **_column_parallel("layer.attention.query"),
         **_column_parallel("layer.attention.key"),
         **_column_parallel("layer.attention.value", gathers_rows=True),
         "layer.attention.split_heads": _same(("dp", None, "mp", None), 1),
-        "layer.attention.scale": Row((_HEADS, _SCALAR), is_recomputed=True),
+        "layer.attention.scale": PrimitiveRow((_HEADS, _SCALAR), is_recomputed=True),
         "layer.attention.scores": _same(_HEADS, 2),
-        "layer.attention.add_mask": Row((_HEADS, ("dp", None, None, None)), is_recomputed=True),
+        "layer.attention.add_mask": PrimitiveRow((_HEADS, ("dp", None, None, None)), is_recomputed=True),
         "layer.attention.softmax": _same(_HEADS, 1, is_recomputed=True),
         **_dropout("layer.attention.weights_dropout", _HEADS, is_recomputed=True),
         "layer.attention.weighted_sum": _same(_HEADS, 2),
@@ -115,62 +117,62 @@ def _layer(hidden: Dims) -> dict[str, Row]:
         **_row_parallel("layer.feed_forward.contract", hidden),
         **_dropout("layer.feed_forward_dropout", hidden, is_recomputed=True),
         "layer.add_feed_forward": _same(hidden, 2),
-        "layer.top_query.gather": Row(((None, None), _TOKENS)),
+        "layer.top_query.gather": PrimitiveRow(((None, None), _TOKENS)),
     }
 
 
-def _loss() -> dict[str, Row]:
+def _loss() -> dict[str, PrimitiveRow]:
     logits: Dims = ("dp", "mp")
     column: Dims = ("dp", None)  # [N, 1]
     return {
-        "token_loss.exclude": Row((logits, (None, "mp"))),
+        "token_loss.exclude": PrimitiveRow((logits, (None, "mp"))),
         "token_loss.max": _same(logits, 1, summed=("mp",), has_gradient=False),
-        "token_loss.subtract": Row((logits, column)),
+        "token_loss.subtract": PrimitiveRow((logits, column)),
         "token_loss.exp": _same(logits, 1),
         "token_loss.sum": _same(logits, 1, summed=("mp",)),
         "token_loss.log": _same(column, 1),
         "token_loss.add": _same(column, 2),
-        "token_loss.pick": Row((logits, column), summed=("mp",)),
+        "token_loss.pick": PrimitiveRow((logits, column), summed=("mp",)),
         "token_loss.loss": _same(column, 2),
         "token_loss.weigh": _same(column, 2),
         "token_loss.total": _same(column, 1, summed=column),
     }
 
 
-def _column_parallel(name: str, *, gathers_rows: bool = False) -> dict[str, Row]:
+def _column_parallel(name: str, *, gathers_rows: bool = False) -> dict[str, PrimitiveRow]:
     """x·W + b with the columns of W split: the result's columns are split."""
     return {
-        f"{name}.matmul": Row((_TOKENS, (None, "mp")), gathers_rows=gathers_rows),
-        f"{name}.add": Row((("dp", "mp"), ("mp",))),
+        f"{name}.matmul": PrimitiveRow((_TOKENS, (None, "mp")), gathers_rows=gathers_rows),
+        f"{name}.add": PrimitiveRow((("dp", "mp"), ("mp",))),
     }
 
 
-def _row_parallel(name: str, hidden: Dims) -> dict[str, Row]:
+def _row_parallel(name: str, hidden: Dims) -> dict[str, PrimitiveRow]:
     """x·W + b with the rows of W and the columns of x split: partial sums, added up over mp."""
     return {
-        f"{name}.matmul": Row((("dp", "mp"), ("mp", None)), output=hidden, summed=("mp",)),
-        f"{name}.add": Row((hidden, (None,))),
+        f"{name}.matmul": PrimitiveRow((("dp", "mp"), ("mp", None)), output=hidden, summed=("mp",)),
+        f"{name}.add": PrimitiveRow((hidden, (None,))),
     }
 
 
-def _norm(name: str, hidden: Dims, *, is_recomputed: bool = False) -> dict[str, Row]:
-    return {f"{name}.normalise.layer_norm": Row((hidden, (None,), (None,)), is_recomputed=is_recomputed)}
+def _norm(name: str, hidden: Dims, *, is_recomputed: bool = False) -> dict[str, PrimitiveRow]:
+    return {f"{name}.normalise.layer_norm": PrimitiveRow((hidden, (None,), (None,)), is_recomputed=is_recomputed)}
 
 
-def _dropout(name: str, x: Dims, *, is_recomputed: bool = False) -> dict[str, Row]:
+def _dropout(name: str, x: Dims, *, is_recomputed: bool = False) -> dict[str, PrimitiveRow]:
     number: Dims = ("dp", None)  # a hash for each row of a sample, [B, rows]
     row_hash: Dims = (*x[:-1], None)
     return {
-        f"{name}.number_rows": Row((number, (None, None))),
-        f"{name}.mix.shift": Row((number, _SCALAR)),
-        f"{name}.mix.keep_low_bits": Row((number, _SCALAR)),
+        f"{name}.number_rows": PrimitiveRow((number, (None, None))),
+        f"{name}.mix.shift": PrimitiveRow((number, _SCALAR)),
+        f"{name}.mix.keep_low_bits": PrimitiveRow((number, _SCALAR)),
         f"{name}.mix.fold": _same(number, 2),
-        f"{name}.mix.multiply": Row((number, _SCALAR)),
-        f"{name}.make_odd": Row((number, _SCALAR)),
-        f"{name}.hash": Row((row_hash, (None, x[-1])), is_recomputed=is_recomputed),
-        f"{name}.keep": Row((x, _SCALAR), is_recomputed=is_recomputed),
+        f"{name}.mix.multiply": PrimitiveRow((number, _SCALAR)),
+        f"{name}.make_odd": PrimitiveRow((number, _SCALAR)),
+        f"{name}.hash": PrimitiveRow((row_hash, (None, x[-1])), is_recomputed=is_recomputed),
+        f"{name}.keep": PrimitiveRow((x, _SCALAR), is_recomputed=is_recomputed),
         f"{name}.mask": _same(x, 2, is_recomputed=is_recomputed),
-        f"{name}.scale": Row((x, _SCALAR), is_recomputed=is_recomputed),
+        f"{name}.scale": PrimitiveRow((x, _SCALAR), is_recomputed=is_recomputed),
     }
 
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Ellipse, FancyBboxPatch, Rectangle
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import si
-from pangu_alpha.parallel.table import Dims, Row, sharding_table, sizes
+from pangu_alpha.parallel.table import Dims, PrimitiveRow, sharding_table, sizes
 from pangu_alpha.planner.memory import StageState
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.topology.pictures import COLOURS, INK, LINE
@@ -31,11 +31,11 @@ _MAX_CUTS = 16
 
 
 @dataclass(frozen=True)
-class Step:
+class DrawnOperator:
     """One operator of a layer as it is drawn."""
 
     name: str
-    row: Row
+    row: PrimitiveRow
     weight: str | None = None
     """Name of its parameter."""
 
@@ -145,14 +145,14 @@ def _draw_layer(axes: Axes, mesh: Mesh) -> None:
     table = sharding_table(mesh.sequence_parallel)
     attention, feed_forward = "layer.attention", "layer.feed_forward"
     steps = [
-        Step("normalise", table["layer.attention_norm.normalise.layer_norm"]),
-        Step("query, key, value", table[f"{attention}.value.matmul"], "W query, key, value"),
-        Step("softmax(QKᵀ)V", table[f"{attention}.weighted_sum"]),
-        Step("output", table[f"{attention}.output.matmul"], "W output"),
-        Step("normalise", table["layer.feed_forward_norm.normalise.layer_norm"]),
-        Step("expand", table[f"{feed_forward}.expand.matmul"], "W expand"),
-        Step("GeLU", table[f"{feed_forward}.gelu.gelu"]),
-        Step("contract", table[f"{feed_forward}.contract.matmul"], "W contract"),
+        DrawnOperator("normalise", table["layer.attention_norm.normalise.layer_norm"]),
+        DrawnOperator("query, key, value", table[f"{attention}.value.matmul"], "W query, key, value"),
+        DrawnOperator("softmax(QKᵀ)V", table[f"{attention}.weighted_sum"]),
+        DrawnOperator("output", table[f"{attention}.output.matmul"], "W output"),
+        DrawnOperator("normalise", table["layer.feed_forward_norm.normalise.layer_norm"]),
+        DrawnOperator("expand", table[f"{feed_forward}.expand.matmul"], "W expand"),
+        DrawnOperator("GeLU", table[f"{feed_forward}.gelu.gelu"]),
+        DrawnOperator("contract", table[f"{feed_forward}.contract.matmul"], "W contract"),
     ]
     for number, (step, before) in enumerate(zip(steps, [steps[-1], *steps[:-1]], strict=True)):
         left = 2.0 * number
@@ -182,7 +182,7 @@ def _draw_layer(axes: Axes, mesh: Mesh) -> None:
     )  # fmt: skip
 
 
-def _communication(before: Row, after: Row, mesh: Mesh) -> str:
+def _communication(before: PrimitiveRow, after: PrimitiveRow, mesh: Mesh) -> str:
     """What mp has to exchange between two operators, "" for nothing."""
     if mesh.mp == 1:
         return ""

@@ -41,7 +41,7 @@ class Closure:
 
 
 Frame = list[Any]
-Step = Callable[[Frame], Any]
+Computation = Callable[[Frame], Any]
 """Fills a slot, or returns what it needs: a `Closure` to be run, or what the generator's driver answers."""
 
 
@@ -52,7 +52,7 @@ def read(value: Any) -> Any:
     return tuple(map(read, value)) if type(value) is tuple else value
 
 
-def _alias(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+def _alias(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     """Depend: its first input, still a reference if it is one."""
     first = inputs[0]
 
@@ -62,7 +62,7 @@ def _alias(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
     return step
 
 
-def _load(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+def _load(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     """Load: the value of now."""
     first = inputs[0]
 
@@ -72,14 +72,14 @@ def _load(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
     return step
 
 
-def _make_tuple(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+def _make_tuple(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     def step(frame: Frame) -> None:
         frame[slot] = tuple([frame[i] for i in inputs])
 
     return step
 
 
-def _tuple_get_item(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+def _tuple_get_item(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     first, index = inputs
 
     def step(frame: Frame) -> None:
@@ -88,7 +88,7 @@ def _tuple_get_item(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
     return step
 
 
-def _partial(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+def _partial(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     first, *rest = inputs
 
     def step(frame: Frame) -> None:
@@ -98,7 +98,7 @@ def _partial(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
     return step
 
 
-def _switch(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+def _switch(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     condition, if_true, if_false = inputs
 
     def step(frame: Frame) -> None:
@@ -110,7 +110,7 @@ def _switch(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
     return step
 
 
-def _call(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
+def _call(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     def step(frame: Frame) -> Closure:
         closure = frame[callee]
         return Closure(closure.graph, (*closure.arguments, *[frame[i] for i in inputs]))
@@ -121,7 +121,7 @@ def _call(inputs: tuple[int, ...], callee: int, slot: int) -> Step:
 _ONE_INPUT = ("Depend", "Load")
 """Their other inputs only say what must come before."""
 
-CONTROL: dict[str, Callable[[tuple[int, ...], int, int], Step]] = {
+CONTROL: dict[str, Callable[[tuple[int, ...], int, int], Computation]] = {
     "Depend": _alias,
     "Load": _load,
     "MakeTuple": _make_tuple,
@@ -135,7 +135,7 @@ CONTROL: dict[str, Callable[[tuple[int, ...], int, int], Step]] = {
 class Meaning(Protocol):
     """What the nodes that do not steer do, and what values are before they run."""
 
-    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Step:
+    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Computation:
         """The function of a node that reads the slots `inputs` and fills `slot`."""
         ...
 
@@ -160,7 +160,7 @@ class _Prepared:
     """The slots, with constants and parameters filled in."""
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
-    steps: list[tuple[Node, Step, int, Callable[[Any], Any], list[int]]] = field(default_factory=list)
+    steps: list[tuple[Node, Computation, int, Callable[[Any], Any], list[int]]] = field(default_factory=list)
     """Node, its function, the slot of a reply, what a reply must look like, and the slots that are not read again."""
 
 

@@ -169,7 +169,7 @@ def read_program(path: Path) -> Program:
     except (OSError, DecodeError) as error:
         raise EmulatorError(f"{path} cannot be read as an exported program: {error}; export it again") from error
     try:
-        return _Reader(path, model).program()
+        return _ProgramReader(path, model).program()
     except _UnknownError as error:
         raise EmulatorError(f"{path}: {error}; teach it to program/graph.py") from error
 
@@ -191,7 +191,7 @@ def _protobuf() -> ModuleType:
     return module
 
 
-class _Reader:
+class _ProgramReader:
     def __init__(self, path: Path, model: Any) -> None:
         self._path, self._model = path, model
         self._primitives = {item.name: (item.op_type, _attributes(item.attribute)) for item in model.primitives}

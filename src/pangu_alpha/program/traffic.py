@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pangu_alpha.parallel.implied import Key, Phase
-from pangu_alpha.program.flow import Flow, Frame, Step
+from pangu_alpha.program.flow import Computation, Flow, Frame
 from pangu_alpha.program.graph import Node, Program, TensorType, ValueType, groups_of, members_of
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
 
@@ -188,7 +188,7 @@ class _Counting:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
-    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Step:
+    def step(self, node: Node, inputs: tuple[int, ...], slot: int) -> Computation:
         hollow = _hollow(node.output_type)
 
         def step(frame: Frame) -> None:

@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from pangu_alpha.config import Device
+from pangu_alpha.config import DeviceKind
 from pangu_alpha.errors import DeviceError
 from pangu_alpha.files import cache_folder
 from pangu_alpha.runtime.kernel_cache import prepare_kernel_cache
@@ -53,7 +53,7 @@ def prepare_environment(verbose: bool) -> None:
         atexit.register(log.unlink, missing_ok=True)
 
 
-def set_device(device: Device, fuse_operators: bool = False, is_half: bool = False) -> None:
+def set_device(device: DeviceKind, fuse_operators: bool = False, is_half: bool = False) -> None:
     """Make MindSpore compile whole graphs for `device`.
 
     Args:
@@ -81,7 +81,7 @@ def set_device(device: Device, fuse_operators: bool = False, is_half: bool = Fal
         ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={left_out}")
 
 
-def join_workers(device: Device, num_workers: int) -> int:
+def join_workers(device: DeviceKind, num_workers: int) -> int:
     """Connect with the other processes of the job, `num_workers` with this one, and return this one's rank, from 0."""
     if num_workers == 1:
         return 0
@@ -91,7 +91,7 @@ def join_workers(device: Device, num_workers: int) -> int:
     return int(get_rank())
 
 
-def _missing_library(device: Device, mindspore: Path) -> str:
+def _missing_library(device: DeviceKind, mindspore: Path) -> str:
     plugin = mindspore / "lib" / "plugin" / _PLUGIN[device]
     try:
         ctypes.CDLL(str(plugin))

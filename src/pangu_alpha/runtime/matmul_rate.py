@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from pangu_alpha.config import Device
+from pangu_alpha.config import DeviceKind
 
 _SIZE = {"cpu": 2048, "ascend": 8192, "gpu": 8192}
 _REPEATS = 5
@@ -23,7 +23,7 @@ class _Product(nn.Cell):
         return self.matmul(a, b)
 
 
-def matmul_rate(device: Device, dtype: ms.Type) -> float:
+def matmul_rate(device: DeviceKind, dtype: ms.Type) -> float:
     """Floating-point operations a second of a large square matrix product: the best of some runs."""
     size = _SIZE[device]
     matrix = Tensor(np.random.default_rng(0).standard_normal((size, size), np.float32)).astype(dtype)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.cluster.launching.hosts import ssh_words, start_host
-from pangu_alpha.cluster.launching.job import KILL, Job, Task
-from pangu_alpha.cluster.launching.launch import Server
+from pangu_alpha.cluster.launching.job import KILL, Job, ProcessOrder
 from pangu_alpha.cluster.launching.node import Order
+from pangu_alpha.cluster.launching.plan import JobServer
 from pangu_alpha.errors import ClusterError, TrainingError
 
 SSH = str(Path(__file__).parents[2] / "stand_in" / "ssh")
@@ -23,7 +23,7 @@ def _order(folder: Path, name: str, script: str) -> Order:
     return Order(
         directory=str(folder),
         environment={"TEXT": "天下 大势"},
-        tasks=(Task(f"rank {name}", ("sh", "-c", script), {"RANK_ID": name}),),
+        tasks=(ProcessOrder(f"rank {name}", ("sh", "-c", script), {"RANK_ID": name}),),
         logs="logs",
         attempt="logs/attempt_0",
         record=f"logs/exits_{name}.json",
@@ -94,7 +94,7 @@ def test_an_address_is_no_option_and_no_path(address: str, tmp_path: Path) -> No
     with pytest.raises(ClusterError, match="is not the name of a host"):
         start_host(address, _order(tmp_path, "3", "true"), "ssh", _logs(tmp_path))
     with pytest.raises(ClusterError, match="is not the name of a host"):
-        Server(address, ())
+        JobServer(address, ())
 
 
 @pytest.mark.parametrize("ssh", ["", "ssh 'x"])

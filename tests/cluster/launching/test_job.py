@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from pangu_alpha.cluster.launching.job import KILL, Job, Task, move_aside, next_attempt, start
+from pangu_alpha.cluster.launching.job import KILL, Job, ProcessOrder, move_aside, next_attempt, start
 from pangu_alpha.cluster.watching.exits import read_exits
 from pangu_alpha.errors import ClusterError, TrainingError
 
 
-def _shell(name: str, script: str, **environment: str) -> Task:
-    return Task(name, ("sh", "-c", script), environment)
+def _shell(name: str, script: str, **environment: str) -> ProcessOrder:
+    return ProcessOrder(name, ("sh", "-c", script), environment)
 
 
-def _run(tasks: list[Task], logs: Path, requests: list[int] | None = None) -> list[int]:
+def _run(tasks: list[ProcessOrder], logs: Path, requests: list[int] | None = None) -> list[int]:
     """Run `tasks` as a job; the exit codes of all."""
     logs.mkdir(exist_ok=True)
     with Job(requests if requests is not None else [], logs / "exits.json") as job:
@@ -112,13 +112,13 @@ def test_rank_that_ignores_the_signal_is_killed_on_request(tmp_path: Path, reque
 
 def test_missing_program_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"rank 0 cannot be started: .*no_such_program"):
-        _run([Task("rank 0", ("no_such_program",), {})], tmp_path / "logs")
+        _run([ProcessOrder("rank 0", ("no_such_program",), {})], tmp_path / "logs")
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_cores_are_pinned(tmp_path: Path) -> None:
     program = (sys.executable, "-S", "-c", "import os; print(sorted(os.sched_getaffinity(0)))")
-    _run([Task(f"rank {i}", program, {}, i, 2) for i in (0, 1)], tmp_path / "logs")
+    _run([ProcessOrder(f"rank {i}", program, {}, i, 2) for i in (0, 1)], tmp_path / "logs")
     first, second = (json.loads((tmp_path / "logs" / f"rank_{i}.log").read_text()) for i in (0, 1))
     assert first and second and not set(first) & set(second)
     assert sorted(first + second) == sorted(os.sched_getaffinity(0))

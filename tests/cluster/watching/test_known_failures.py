@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pangu_alpha.cluster.watching.failure import Finding, KnownFailure, Line, Place
+from pangu_alpha.cluster.watching.failure import KnownFailure, Line, Match, Origin
 from pangu_alpha.cluster.watching.known_failures import KNOWN_FAILURES, SIGNALS, find_failure
 from pangu_alpha.cluster.watching.logs import read_log
 
@@ -131,7 +131,7 @@ def test_a_recorded_message_is_recognised(name: str, text: str, tmp_path: Path) 
         assert finding is not None
         assert finding.failure.name == name
         assert finding.line and finding.line in text
-        cause, fix = finding.words(Place("rank 3", "node-1", "5"))
+        cause, fix = finding.words(Origin("rank 3", "node-1", "5"))
         assert cause and fix and not set("{}") & {*cause, *fix}
 
 
@@ -149,27 +149,27 @@ def test_what_a_healthy_job_prints_is_no_failure(tmp_path: Path) -> None:
 def test_the_lost_rank_is_named() -> None:
     finding = find_failure(RECORDED["rank lost"])
     assert finding is not None
-    assert all(re.search(r"\brank 1\b", words) for words in finding.words(Place()))
+    assert all(re.search(r"\brank 1\b", words) for words in finding.words(Origin()))
 
 
 def test_our_own_message_is_the_cause() -> None:
     finding = find_failure(RECORDED["refused by pangu"])
-    assert finding is not None and finding.words(Place())[0].startswith("tokens/train.idx: no such token file")
+    assert finding is not None and finding.words(Origin())[0].startswith("tokens/train.idx: no such token file")
 
 
 def test_rank_host_and_card_are_named() -> None:
     finding = find_failure("EJ0002: The network port is down.")
     assert finding is not None
-    cause, fix = finding.words(Place("rank 3", "node-1", "5"))
+    cause, fix = finding.words(Origin("rank 3", "node-1", "5"))
     assert "card 5 of node-1" in cause and "hccn_tool -i 5 -link -g` on node-1" in fix
-    cause, fix = finding.words(Place("rank 3"))
+    cause, fix = finding.words(Origin("rank 3"))
     assert "the card of rank 3" in cause and "hccn_tool -i CARD -link -g` on the host of rank 3" in fix
 
 
 def _shown(row: KnownFailure) -> tuple[str, str]:
     """A row of the manual: with what every message has instead of what one of them has."""
     names = re.findall(r"\(\?P<(\w+)>", row.pattern)
-    cause, fix = Finding(row, Line(1, ""), dict.fromkeys(names, "…")).words(Place())
+    cause, fix = Match(row, Line(1, ""), dict.fromkeys(names, "…")).words(Origin())
     return cause, fix
 
 

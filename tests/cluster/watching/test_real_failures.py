@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pangu_alpha.cluster.launching.environment import Card, Scheduler, scheduler_environment, worker_environment
-from pangu_alpha.cluster.launching.job import KILL, Job, Task, start
-from pangu_alpha.cluster.launching.launch import SCHEDULER
+from pangu_alpha.cluster.launching.job import KILL, Job, ProcessOrder, start
+from pangu_alpha.cluster.launching.plan import SCHEDULER
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.cluster.watching.diagnosis import Weight, describe, diagnose
 from pangu_alpha.cluster.watching.heartbeat import last_step, read_heartbeats
@@ -53,12 +53,12 @@ class FailingJob:
         tasks = []
         if num_ranks > 1:
             environment = scheduler_environment(num_ranks, scheduler)
-            tasks.append(Task("scheduler", (sys.executable, "-c", SCHEDULER), environment))
+            tasks.append(ProcessOrder("scheduler", (sys.executable, "-c", SCHEDULER), environment))
         for rank, folder in enumerate(self.folders):
             words = ["env", "-C", str(folder), *self.before[rank], *self._words, *self.after[rank]]
             alone = {"RANK_ID": "0", "RANK_SIZE": "1"}
             joined = worker_environment("cpu", Card(rank, rank), num_ranks, scheduler, "127.0.0.1")
-            tasks.append(Task(f"rank {rank}", words, joined if num_ranks > 1 else alone))
+            tasks.append(ProcessOrder(f"rank {rank}", words, joined if num_ranks > 1 else alone))
         with pytest.raises(TrainingError), Job(self.requests, self.logs / "exits.json") as job:
             start(tasks, self.logs, job)
             job.watch(None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pangu_alpha.cluster.launching.environment import Card
 from pangu_alpha.cluster.launching.hosts import SSH
-from pangu_alpha.cluster.launching.plan import PANGU, Plan, Server
+from pangu_alpha.cluster.launching.plan import PANGU, JobServer, Plan
 from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.rank_tables.check import find_problems, for_hccl, ports_in_use
 from pangu_alpha.cluster.rank_tables.inventory import read_hosts
@@ -37,7 +37,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     _refuse_problems(arguments.rank_table, table, config, hosts)
     entries = sorted(table.servers, key=lambda entry: min(device.rank_id for device in entry.devices))
     servers = tuple(
-        Server(
+        JobServer(
             entry.address,
             tuple(
                 Card(device.rank_id, device.device_id)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pangu_alpha.cluster.launching.environment import Card
 from pangu_alpha.cluster.launching.hosts import SSH
-from pangu_alpha.cluster.launching.plan import PANGU, Plan, Server
+from pangu_alpha.cluster.launching.plan import PANGU, JobServer, Plan
 from pangu_alpha.cluster.rank_tables.inventory import read_hosts
 from pangu_alpha.config import load_config
 from pangu_alpha.errors import ClusterError
@@ -45,13 +45,13 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _servers(hosts: Sequence[str], num_workers: int) -> tuple[Server, ...]:
+def _servers(hosts: Sequence[str], num_workers: int) -> tuple[JobServer, ...]:
     per_host, rest = divmod(num_workers, len(hosts))
     if rest or not per_host:
         raise ClusterError(
             f"--workers {num_workers} ÷ {len(hosts)} hosts is not whole: every host starts as many processes"
         )
     return tuple(
-        Server(host, tuple(Card(i * per_host + device, device) for device in range(per_host)))
+        JobServer(host, tuple(Card(i * per_host + device, device) for device in range(per_host)))
         for i, host in enumerate(hosts)
     )

@@ -16,7 +16,7 @@ from pangu_alpha.files import cache_folder
 from pangu_alpha.reading import whole_number
 
 if TYPE_CHECKING:  # at run time it would cost every server of a cluster 0.3 s
-    from pangu_alpha.config import Device
+    from pangu_alpha.config import DeviceKind
 
 CONNECT_TIMEOUT = 6000
 """Seconds that a card waits for the others: the official PanGu-α value, because the 200B model compiles for long."""
@@ -57,7 +57,7 @@ def rank_table_environment(card: Card, num_ranks: int, rank_table: Path) -> dict
 
 
 def worker_environment(
-    device: Device, card: Card, num_ranks: int, scheduler: Scheduler, address: str
+    device: DeviceKind, card: Card, num_ranks: int, scheduler: Scheduler, address: str
 ) -> dict[str, str]:
     """The variables of a training process that finds its peers through `scheduler`.
 
@@ -112,7 +112,7 @@ def _cluster(num_ranks: int, scheduler: Scheduler) -> dict[str, str]:
     }
 
 
-def _device_environment(device: Device) -> dict[str, str]:
+def _device_environment(device: DeviceKind) -> dict[str, str]:
     """HCCL's waiting time and the compilers' caches; a time that the user has set stays.
 
     Operators that CANN has compiled are kept and shared by the cards of a server. MindSpore's own cache, of whole

@@ -43,7 +43,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Task:
+class ProcessOrder:
     """One process that is to be started."""
 
     name: str
@@ -191,7 +191,7 @@ def _write(path: Path, ends: Iterable[dict[str, str | int | float]]) -> None:
     write_text(path, json.dumps(list(ends), indent=1) + "\n")
 
 
-def start(tasks: Sequence[Task], logs: Path, job: Job, directory: Path | None = None) -> None:
+def start(tasks: Sequence[ProcessOrder], logs: Path, job: Job, directory: Path | None = None) -> None:
     """Start `tasks` on this machine and make them members of `job`, with their logs in `logs`.
 
     Ranks get a share of the cores each, when there are as many cores as ranks.

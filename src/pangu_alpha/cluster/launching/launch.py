@@ -11,7 +11,7 @@ from pangu_alpha.cluster.launching.environment import forwarded_environment
 from pangu_alpha.cluster.launching.hosts import start_host
 from pangu_alpha.cluster.launching.job import Job, ended_with_job, move_aside, next_attempt, start
 from pangu_alpha.cluster.launching.node import Order
-from pangu_alpha.cluster.launching.plan import PANGU, PORT, Plan, Server
+from pangu_alpha.cluster.launching.plan import PANGU, PORT, JobServer, Plan
 from pangu_alpha.cluster.launching.restarts import supervise
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.cluster.watching.exits import COMMAND
@@ -97,7 +97,7 @@ def _run_attempt(plan: Plan, requests: list[int]) -> None:
             job.watch(plan.shown(plan.here))
 
 
-def _order(plan: Plan, server: Server, port: int, attempt: Path) -> Order:
+def _order(plan: Plan, server: JobServer, port: int, attempt: Path) -> Order:
     shown = plan.shown(server)
     return Order(
         directory=str(Path.cwd()),
@@ -110,5 +110,5 @@ def _order(plan: Plan, server: Server, port: int, attempt: Path) -> Order:
     )
 
 
-def _record_name(plan: Plan, server: Server) -> str:
+def _record_name(plan: Plan, server: JobServer) -> str:
     return "exits.json" if len(plan.servers) == 1 else f"exits_{server.address}.json"

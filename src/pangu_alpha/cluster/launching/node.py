@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pangu_alpha.cluster.launching.job import KILL, Job, Task, ended_with_job, move_aside, start
+from pangu_alpha.cluster.launching.job import KILL, Job, ProcessOrder, ended_with_job, move_aside, start
 from pangu_alpha.errors import PanguError
 from pangu_alpha.reading import parse_json
 
@@ -33,7 +33,7 @@ class Order:
     """Working directory."""
     environment: dict[str, str]
     """For all tasks."""
-    tasks: Sequence[Task]
+    tasks: Sequence[ProcessOrder]
     logs: str
     attempt: str
     """Where logs of an earlier attempt go, when the leader does not see them because the folder is not shared."""
@@ -50,7 +50,7 @@ class Order:
     def from_json(cls, line: bytes) -> Order:
         """The order in `line`."""
         values = parse_json(line.decode())
-        return cls(**{**values, "tasks": tuple(Task(**task) for task in values["tasks"])})
+        return cls(**{**values, "tasks": tuple(ProcessOrder(**task) for task in values["tasks"])})
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from pangu_alpha.cluster.launching.environment import (
     worker_environment,
 )
 from pangu_alpha.cluster.launching.hosts import ssh_words
-from pangu_alpha.cluster.launching.job import Task
+from pangu_alpha.cluster.launching.job import ProcessOrder
 from pangu_alpha.cluster.patterns import check_host_name
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.config import RunConfig
@@ -36,7 +36,7 @@ SCHEDULER = "import mindspore; from mindspore.communication import init; mindspo
 
 
 @dataclass(frozen=True)
-class Server:
+class JobServer:
     """One server of a job."""
 
     address: str
@@ -54,13 +54,13 @@ class Plan:
     config: RunConfig
     command: tuple[str, ...]
     """What every rank runs."""
-    servers: tuple[Server, ...]
+    servers: tuple[JobServer, ...]
     """In the order of their first ranks."""
     rank_table: Path | None
     """What HCCL finds the cards by; None: they find each other through MindSpore's scheduler on the first server."""
     ssh: str | None
     """How the servers are reached, all of them; None: only `here` is started."""
-    here: Server
+    here: JobServer
     """The server that this machine is."""
 
     @property
@@ -94,7 +94,7 @@ class Plan:
             )
         return ips
 
-    def tasks(self, server: Server, port: int) -> tuple[Task, ...]:
+    def tasks(self, server: JobServer, port: int) -> tuple[ProcessOrder, ...]:
         """The processes of `server`.
 
         Args:
@@ -110,15 +110,15 @@ class Plan:
                 worker_environment(self.config.device, card, num_ranks, scheduler, ip) for card in server.cards
             ]
         tasks = [
-            Task(f"rank {card.rank}", self.command, environments[index], index, len(server.cards))
+            ProcessOrder(f"rank {card.rank}", self.command, environments[index], index, len(server.cards))
             for index, card in enumerate(server.cards)
         ]
         if scheduler is not None and server is first:
             environment = scheduler_environment(num_ranks, scheduler)
-            tasks.insert(0, Task("scheduler", (sys.executable, "-c", SCHEDULER), environment))
+            tasks.insert(0, ProcessOrder("scheduler", (sys.executable, "-c", SCHEDULER), environment))
         return tuple(tasks)
 
-    def shown(self, server: Server) -> Path | None:
+    def shown(self, server: JobServer) -> Path | None:
         """The log of rank 0, for the server that has it."""
         return self.logs / "rank_0.log" if server is self.servers[0] else None
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import IO
 
 from pangu_alpha.cluster.launching.environment import rank_table_environment
-from pangu_alpha.cluster.launching.job import KILL, Job, Task, ended_with_job, move_aside, next_attempt, start
-from pangu_alpha.cluster.modelarts.place import Place, fetch_results
+from pangu_alpha.cluster.launching.job import KILL, Job, ProcessOrder, ended_with_job, move_aside, next_attempt, start
+from pangu_alpha.cluster.modelarts.place import Assignment, fetch_results
 from pangu_alpha.cluster.modelarts.storage import Mirror, copy_file, copy_folder, join, list_files
 from pangu_alpha.cluster.rank_tables.rank_table import write_rank_table
 from pangu_alpha.cluster.watching.heartbeat import clear_heartbeats
@@ -40,7 +40,7 @@ _SHARED_FOLDERS = ("checkpoints", "logs", "heartbeats")
 
 
 @dataclass(frozen=True)
-class Failure:
+class CardFailure:
     """What a card that failed tells the others."""
 
     rank: int
@@ -54,7 +54,7 @@ class Failure:
 class Boot:
     """What one card does."""
 
-    place: Place
+    place: Assignment
     config: RunConfig
     """With `output` in `folder`."""
     command: Sequence[str]
@@ -69,7 +69,7 @@ class Boot:
     """Seconds that a lock may be waited for."""
     requests: list[int] = field(default_factory=list)
     """Signals for the rank."""
-    _failure: Failure | None = None
+    _failure: CardFailure | None = None
     _leaving: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> int:
@@ -141,7 +141,9 @@ class Boot:
             write_rank_table(place.table, rank_table)
         environment = rank_table_environment(place.card, place.table.num_devices, rank_table)
         ranks = place.node_ranks
-        task = Task(f"rank {place.card.rank}", self.command, environment, ranks.index(place.card.rank), len(ranks))
+        task = ProcessOrder(
+            f"rank {place.card.rank}", self.command, environment, ranks.index(place.card.rank), len(ranks)
+        )
         record = logs / f"exits_{place.card.rank}.json"
         move_aside([logs / task.log_name, record, ended_with_job(record)], next_attempt(logs, task.log_name))
         clear_heartbeats(self.config.output, [place.card.rank])
@@ -170,7 +172,7 @@ class Boot:
             return 128 + self.requests[0]
         name = f"rank_{self.place.card.rank}.json"
         path = self.folder / "failures" / name
-        failure = Failure(self.place.card.rank, socket.gethostname(), str(error), time.time())
+        failure = CardFailure(self.place.card.rank, socket.gethostname(), str(error), time.time())
         write_text(path, json.dumps(asdict(failure), ensure_ascii=False))
         if self.train_url is not None:
             remote = join(self.train_url, f"failures/{name}")
@@ -214,9 +216,9 @@ class Boot:
         return True
 
 
-def _read_failure(path: Path) -> Failure | None:
+def _read_failure(path: Path) -> CardFailure | None:
     """What another card tells; None when its file is damaged, which must not keep this one from training."""
     try:
-        return Failure(**read_json(path))
+        return CardFailure(**read_json(path))
     except (OSError, ValueError, TypeError):
         return None

@@ -26,7 +26,7 @@ _JOB_VARIABLES = ("BATCH_JOB_ID", "JOB_ID", "MA_JOB_ID", "VC_WORKER_HOSTS")
 
 
 @dataclass(frozen=True)
-class Place:
+class Assignment:
     """This card, and what the platform says about its job."""
 
     job_id: str
@@ -45,7 +45,7 @@ class Place:
         return self.card.rank == self.node_ranks[0]
 
 
-def find_place(environment: Mapping[str, str], time_limit: float) -> Place:
+def find_place(environment: Mapping[str, str], time_limit: float) -> Assignment:
     """Read the platform's variables, and the rank table as soon as it is completed.
 
     Args:
@@ -70,7 +70,7 @@ def find_place(environment: Mapping[str, str], time_limit: float) -> Place:
             "MA_NUM_GPUS, are of another job; unset what you have set yourself"
         )
     job_id = re.sub(r"\W+", "_", _variable(environment, *_JOB_VARIABLES))[:100]
-    return Place(job_id, Card(rank, device_id), path, table)
+    return Assignment(job_id, Card(rank, device_id), path, table)
 
 
 def _rank_of_pod(table: RankTable, task: int, device_id: int) -> int:

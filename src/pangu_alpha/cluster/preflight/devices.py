@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, skipped
-from pangu_alpha.config import Device
+from pangu_alpha.config import DeviceKind
 
 _TIMEOUT = 60.0
 """Seconds that `npu-smi` may take; it hangs when the driver does."""
@@ -29,7 +29,7 @@ class Npu:
     """Processes that use it now."""
 
 
-def check_devices(device: Device, expected: Collection[int] | None) -> tuple[list[Finding], dict[str, str]]:
+def check_devices(device: DeviceKind, expected: Collection[int] | None) -> tuple[list[Finding], dict[str, str]]:
     """Whether the devices that the job wants here are there, healthy and idle.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pangu_alpha.cluster.ports import LAST_PORT, hccl_ports, is_taken
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
-from pangu_alpha.config import Device
+from pangu_alpha.config import DeviceKind
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.reading import whole_number
 
@@ -15,7 +15,7 @@ _HCCL_FIX = "end the process that has it (`ss -ltnp`), or set HCCL_IF_BASE_PORT"
 _SYSTEM = Path("/proc/sys/net/ipv4")
 
 
-def check_ports(device: Device, environment: Mapping[str, str], system: Path = _SYSTEM) -> list[Finding]:
+def check_ports(device: DeviceKind, environment: Mapping[str, str], system: Path = _SYSTEM) -> list[Finding]:
     """Whether the ports that the job will listen on are free, and kept from being handed out to others.
 
     Args:

@@ -17,7 +17,7 @@ _REMAKE = "let the platform write the table again"
 
 
 @dataclass(frozen=True)
-class Card:
+class GroupedDevice:
     """A device of a group."""
 
     server_id: str
@@ -30,7 +30,7 @@ class Card:
     """What CANN makes of it."""
 
 
-def cards_of(form: GroupsForm) -> list[Card]:
+def cards_of(form: GroupsForm) -> list[GroupedDevice]:
     """All devices with their ranks, servers in the order of their first ranks."""
     cards = []
     for group in form.group_list:
@@ -39,7 +39,9 @@ def cards_of(form: GroupsForm) -> list[Card]:
                 said = device.rank_id or instance.rank_id
                 rank = None if said is None else int(said)
                 cards.append(
-                    Card(instance.server_id, int(device.device_id), device.device_ip, instance.pod_name, rank, 0)
+                    GroupedDevice(
+                        instance.server_id, int(device.device_id), device.device_ip, instance.pod_name, rank, 0
+                    )
                 )
     cards.sort(key=lambda card: (card.server_id, card.device_id))
     by_file = form.deploy_mode is not None and all(card.said_rank is not None for card in cards)

@@ -16,7 +16,7 @@ from typing import Any
 
 from pangu_alpha.cluster.patterns import ranges
 from pangu_alpha.cluster.watching.exits import Exit, read_exits
-from pangu_alpha.cluster.watching.failure import Finding, Kind, Place
+from pangu_alpha.cluster.watching.failure import Kind, Match, Origin
 from pangu_alpha.cluster.watching.heartbeat import Heartbeat, Records, is_gone, read_all, read_settings
 from pangu_alpha.cluster.watching.known_failures import SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
 from pangu_alpha.cluster.watching.logs import Log, find_logs, read_log, time_of
@@ -100,9 +100,9 @@ class Traces:
         return not self.is_dead and (is_over or (self.end is not None and not self.end.with_job))
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Origin:
         """Where it ran."""
-        return Place(self.name, self.record.host if self.record else None, self.log.card)
+        return Origin(self.name, self.record.host if self.record else None, self.log.card)
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
         return None
 
     def failure(
-        weight: Weight, cause: str, fix: str, evidence: str = "", why: str = "", finding: Finding | None = None
+        weight: Weight, cause: str, fix: str, evidence: str = "", why: str = "", finding: Match | None = None
     ) -> Failure:
         last = "" if log.last_error is None else log.quote(log.last_error)[:_MAX_LINE]
         said = time_of(finding.at.text) if finding else None
@@ -299,13 +299,13 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
             evidence=evidence,
             last_error=last,
             waited_for=finding.others if finding else (),
-            in_general=finding.words(Place())[0] if finding and finding.failure is not SETTINGS else cause,
+            in_general=finding.words(Origin())[0] if finding and finding.failure is not SETTINGS else cause,
             why_unknown=why,
             said=said,
         )
 
     if memory := _system_kill(traces):
-        return failure(Weight.CAUSE, *Finding.without_groups(SYSTEM_KILL).words(traces.place), f"kernel log: {memory}")
+        return failure(Weight.CAUSE, *Match.without_groups(SYSTEM_KILL).words(traces.place), f"kernel log: {memory}")
     died_of = SIGNALS.get((end.killed_by if end and not ended_with_job else None) or "")
     finding, evidence = _finding(traces)
     if finding is not None and ended_with_job and finding.failure.kind is not Kind.CAUSE:
@@ -331,7 +331,7 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
     return None
 
 
-def _finding(traces: Traces) -> tuple[Finding | None, str]:
+def _finding(traces: Traces) -> tuple[Match | None, str]:
     """The known failure that its log or else its record has, and where."""
     log, record = traces.log, traces.record
     if log.finding is not None:

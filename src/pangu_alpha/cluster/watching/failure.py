@@ -26,7 +26,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Place:
+class Origin:
     """Where the message comes from, as far as it is known."""
 
     rank: str = "the rank"
@@ -86,7 +86,7 @@ class KnownFailure:
     def _regex(self) -> re.Pattern[str] | None:
         return re.compile(self.pattern) if self.pattern else None
 
-    def find(self, line: Line, codes: frozenset[str], small: str) -> Finding | None:
+    def find(self, line: Line, codes: frozenset[str], small: str) -> Match | None:
         """Look for it in `line`.
 
         Args:
@@ -96,11 +96,11 @@ class KnownFailure:
         match = self._regex.search(line.text) if self._regex else None
         if match is None and not codes & self.codes and not any(text in small for text in self.texts):
             return None
-        return Finding(self, line, match.groupdict() if match else {})
+        return Match(self, line, match.groupdict() if match else {})
 
 
 @dataclass(frozen=True)
-class Finding:
+class Match:
     """A known failure in a text."""
 
     failure: KnownFailure
@@ -110,7 +110,7 @@ class Finding:
     """What the named groups of its pattern matched."""
 
     @classmethod
-    def without_groups(cls, failure: KnownFailure) -> Finding:
+    def without_groups(cls, failure: KnownFailure) -> Match:
         """`failure`, found elsewhere than in a log."""
         return cls(failure, Line(0, ""), {})
 
@@ -125,7 +125,7 @@ class Finding:
         numbers = {int(number) for number in re.findall(r"(?<![\w-])\d+(?![\w-])", self.groups.get("other") or "")}
         return tuple(sorted(number for number in numbers if number <= _MAX_RANK))
 
-    def words(self, place: Place) -> tuple[str, str]:
+    def words(self, place: Origin) -> tuple[str, str]:
         """Cause and fix for the process at `place`."""
         values = {name: text or "?" for name, text in self.groups.items()} | place.words()
         values["other"] = f"rank {ranges(self.others)}" if self.others else "another rank"

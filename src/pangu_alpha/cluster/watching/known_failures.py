@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pangu_alpha.cluster.watching import failures_of_cards, failures_of_hosts
-from pangu_alpha.cluster.watching.failure import Finding, Kind, KnownFailure, Line, codes_in
+from pangu_alpha.cluster.watching.failure import Kind, KnownFailure, Line, Match, codes_in
 from pangu_alpha.cluster.watching.failures_of_hosts import DISK_FULL, SETTINGS, SYSTEM_KILL
 
 __all__ = ["KNOWN_FAILURES", "SETTINGS", "SIGNALS", "SYSTEM_KILL", "best", "find_failure", "find_in"]
@@ -51,18 +51,18 @@ SIGNALS = {
 """Cause and fix of a death by a signal, when the log says nothing."""
 
 
-def find_in(line: Line) -> list[Finding]:
+def find_in(line: Line) -> list[Match]:
     """All rows that `line` is evidence of."""
     codes, small = codes_in(line.text), line.text.lower()
     return [found for row in KNOWN_FAILURES if (found := row.find(line, codes, small))]
 
 
-def best(findings: Iterable[Finding]) -> Finding | None:
+def best(findings: Iterable[Match]) -> Match | None:
     """The one of several in one log that tells most; None of none."""
     return min(findings, key=lambda finding: _ORDER[finding.failure.name], default=None)
 
 
-def find_failure(text: str) -> Finding | None:
+def find_failure(text: str) -> Match | None:
     """The failure of the table that `text`, an error message, is evidence of; None when there is none."""
     lines = [Line(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     return best(finding for line in lines for finding in find_in(line))

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
 
-from pangu_alpha.cluster.watching.failure import Finding, Kind, Line
+from pangu_alpha.cluster.watching.failure import Kind, Line, Match
 from pangu_alpha.cluster.watching.known_failures import best, find_in
 
 _BLOCK = 1 << 20
@@ -77,7 +77,7 @@ class Log:
     """What the log of one process says."""
 
     path: Path
-    finding: Finding | None = None
+    finding: Match | None = None
     """The known failure that tells most, of those after the last sign of progress."""
     last_error: Line | None = None
     """The last line that looks like an error, after the last sign of progress."""
@@ -110,7 +110,7 @@ def read_log(path: Path) -> Log:
     Raises:
         OSError: it cannot be read.
     """
-    reader = _Reader()
+    reader = _LogReader()
     number, tail = 1, b""
     with path.open("rb") as file:
         for block in _whole_lines(file):
@@ -163,13 +163,13 @@ class _Judgement:
     """0: no error; 1: by its words; 2: by its form."""
 
 
-class _Reader:
+class _LogReader:
     """What has been found so far."""
 
     def __init__(self) -> None:
-        self.findings: dict[str, Finding] = {}
+        self.findings: dict[str, Match] = {}
         """By the names of their rows; the first of each that is more than a heading."""
-        self.survived: dict[str, Finding] = {}
+        self.survived: dict[str, Match] = {}
         """Those before the last sign of progress: the process outlived them."""
         self.errors: dict[int, tuple[int, bytes]] = {}
         """Number and bytes of the last error of each strength."""
@@ -253,7 +253,7 @@ class _Reader:
         return Log(path, finding, error, last, 2 in self.errors, card)
 
 
-def _is_not_the_end(finding: Finding, error: Line) -> bool:
+def _is_not_the_end(finding: Match, error: Line) -> bool:
     """Whether the process went on after `finding` and ended of a mistake in its program, which `error` is."""
     is_mild = finding.failure.kind is not Kind.CAUSE or _QUIET.search(finding.at.text) is not None
     return is_mild and error.number > finding.at.number and _OWN_MISTAKE.search(error.text) is not None

@@ -35,7 +35,7 @@ _MAX_LEAD = 5.0
 
 
 @dataclass(frozen=True)
-class Row:
+class StatusRow:
     """Ranks that say the same."""
 
     ranks: tuple[int, ...]
@@ -48,7 +48,7 @@ class Row:
 class Status:
     """What all ranks say at one moment."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[StatusRow, ...]
     num_ranks: int
     num_hosts: int
     num_steps: int | None
@@ -149,7 +149,7 @@ def last_words(record: Heartbeat) -> str:
 
 def _rows(
     records: Mapping[int, Heartbeat], exits: Mapping[str, Exit], num_ranks: int, now: float, unreadable: Collection[int]
-) -> tuple[Row, ...]:
+) -> tuple[StatusRow, ...]:
     newest = max((record.step for record in records.values() if record.step is not None), default=0)
     has_failed = any(not end.is_good and not end.with_job for end in exits.values())
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -163,7 +163,7 @@ def _rows(
     for (state, says), ranks in groups.items():
         group = [records[rank] for rank in ranks if rank in records]
         words = [says or _progress(group, now), *([where(group)] if says and group else [])]
-        rows.append(Row(tuple(ranks), state, ", ".join(words)))
+        rows.append(StatusRow(tuple(ranks), state, ", ".join(words)))
     return tuple(sorted(rows, key=lambda row: (_ORDER.index(row.state) if row.state in _ORDER else 99, row.ranks)))
 
 
@@ -216,7 +216,7 @@ def _progress(records: Sequence[Heartbeat], now: float) -> str:
     return f"step {span}, {last} ago" if records[0].is_over else f"step {span}, for {longest}"
 
 
-def _summary(rows: tuple[Row, ...], records: Mapping[int, Heartbeat], now: float) -> str:
+def _summary(rows: tuple[StatusRow, ...], records: Mapping[int, Heartbeat], now: float) -> str:
     states = {row.state for row in rows}
     if states & {"failed", "died", "silent"}:
         return "not well: `pangu diagnose` says what happened first"

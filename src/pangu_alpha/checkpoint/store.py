@@ -264,7 +264,7 @@ def _take_away(path: Path) -> None:
 
 
 def _index_checksum(index: Mapping[str, Any]) -> str:
-    """Of everything else that an index says."""
+    """Checksum of everything else that an index says."""
     return hashlib.sha256(json.dumps(index, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

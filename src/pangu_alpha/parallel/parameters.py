@@ -32,7 +32,7 @@ class ParameterRow:
     """What is known about one parameter."""
 
     sizes: tuple[Size, ...]
-    """Of the whole tensor, without padding."""
+    """Sizes of the dims of the whole tensor, without padding."""
     cut: Dims
     """The mesh axis that cuts each dim over the ranks of a stage, before the optimizer's sharding."""
     start: Start
@@ -49,11 +49,11 @@ class ParameterRow:
     """False where the gradient is zero but for rounding."""
 
     def shape(self, model: ModelConfig) -> Shape:
-        """Of the whole tensor, without padding."""
+        """Shape of the whole tensor, without padding."""
         return tuple(getattr(model, size) for size in self.sizes)
 
     def padded_shape(self, model: ModelConfig, mp: int) -> Shape:
-        """Of the whole tensor as the ranks of a mesh hold it."""
+        """Shape of the whole tensor as the ranks of a mesh hold it."""
         rows, *others = self.shape(model)
         return (num_padded_rows(rows, mp) if self.is_padded else rows, *others)
 

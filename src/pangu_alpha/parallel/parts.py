@@ -76,7 +76,7 @@ class Part:
     """A rank's box of a tensor. Both may end in padding."""
 
     whole: Shape
-    """Of the tensor."""
+    """Shape of the whole tensor."""
     box: Box
 
     @classmethod

@@ -27,9 +27,9 @@ class StageState:
     chunks: tuple[tuple[int, ...], ...]
     """The layers of each run of layers, from 0; the last of all is the query layer."""
     num_parameters: int
-    """Of the whole stage, each counted once."""
+    """Parameters of the whole stage, each counted once."""
     num_device_parameters: int
-    """Of them, on one device."""
+    """Parameters on one device."""
     num_device_gradients: int
     """Elements of the sums of gradients on one device."""
 

@@ -78,7 +78,7 @@ class Node:
     inputs: tuple[str, ...]
     output: str
     attributes: Mapping[str, Any]
-    """Of the primitive and of the node."""
+    """Attributes of the primitive and of the node."""
     output_type: ValueType
     callee: str = ""
 

@@ -29,7 +29,7 @@ class TrafficRow:
     num_found: int
     num_implied: int
     num_bytes: int
-    """Of a step, all of them together."""
+    """Bytes of a step, all of them together."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class RankReport:
     stage: int
     measured: Measured
     num_nodes: int
-    """Of the program."""
+    """Nodes of the program."""
     num_parameters: int
     """Elements of the network's parameters that the rank holds."""
     state_bytes: int
-    """Of all that the program keeps from step to step: weights, moments, sums of gradients."""
+    """Bytes of all that the program keeps from step to step: weights, moments, sums of gradients."""
     traffic: tuple[TrafficRow, ...]
     covers: Mapping[str, Cover]
     """How the rank's stage holds each of its tensors."""

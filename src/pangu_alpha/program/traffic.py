@@ -42,7 +42,7 @@ class Collective:
     place: str
     """The Cell of the network it stands in, as the sharding table names it; empty outside the network."""
     num_bytes: int
-    """Of the whole tensor: what is gathered, what is reduced before it is scattered."""
+    """Bytes of the whole tensor: what is gathered, what is reduced before it is scattered."""
     count: int
     """Executions a step."""
     scope: str

@@ -61,7 +61,7 @@ def _kinds(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
 
 
 def _share(item: Difference) -> float:
-    """Of its limit; infinite when it is not a number, or when none is allowed and there is one."""
+    """Share of its limit that a difference takes; infinite when it is no number, or when none is allowed."""
     if item.limit and not math.isnan(item.value):
         return item.value / item.limit
     return 0.0 if item.is_good else math.inf

@@ -47,7 +47,7 @@ class Anchor:
 
     results: list[StepResult]
     gradient_norms: dict[str, float]
-    """Of the first step's gradients, before clipping."""
+    """Norms of the first step's gradients, before clipping, by parameter."""
 
 
 def run(step: Step, config: RunConfig, after_first: Callable[[], None] = lambda: None) -> list[StepResult]:

@@ -30,7 +30,7 @@ class Answer:
     """What one host said."""
 
     address: str
-    """As it stands in the hosts file."""
+    """Name of the host as it stands in the hosts file."""
     report: Report
     clock: tuple[float, float]
     """Seconds by which its clock is ahead of this machine's, at least and at most: the round trip lies between."""

@@ -28,8 +28,8 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
     from pangu_alpha.model import build_network
     from pangu_alpha.parallel.parameters import tensor_names
     from pangu_alpha.training.backend import Step, reader, whole_tensors
-    from pangu_alpha.training.optimizer import update_scalars
     from pangu_alpha.training.replica import ProcessStep
+    from pangu_alpha.training.scalars import update_scalars
 
     case = Case(ParallelConfig(dp=2, mp=2, pp=2))
     alone = case.reference("float32")

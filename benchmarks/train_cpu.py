@@ -65,7 +65,7 @@ def our_step(config: RunConfig, batch: Batch) -> Callable[[], float]:
     prepare_environment(verbose=False)
     set_device("cpu", fuse_operators=True)
     from pangu_alpha.model import build_network
-    from pangu_alpha.training.optimizer import update_scalars
+    from pangu_alpha.training.scalars import update_scalars
     from pangu_alpha.training.step import TrainStep
 
     step = TrainStep(build_network(config.model, seed=1), config)

@@ -97,9 +97,8 @@ def run_program(name: str, work: Callable[[], int]) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        return _complain(
-            name, f"this needs {package}: install it with `pip install 'pangu-alpha[{EXTRAS[package]}]'`", 2
-        )
+        way_out = f"the project's extra {EXTRAS[package]} brings it, and so does `pip install -r requirements.txt`"
+        return _complain(name, f"this needs {package}, which is not installed: {way_out}", 2)
     except MemoryError as error:
         return _complain(name, f"not enough memory{f' ({error})' if str(error) else ''}: ask for less", 1)
     finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 VALIDATIONS = "validation.jsonl"
@@ -12,8 +10,3 @@ LOSS_PICTURE = "loss.png"
 TENSORBOARD = "tensorboard"
 HEARTBEATS = "heartbeats"
 LOGS = "logs"
-
-
-def checkpoints_of(output: Path) -> Path:
-    """Where the checkpoints of a run are."""
-    return output / CHECKPOINTS

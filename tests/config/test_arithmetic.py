@@ -11,9 +11,9 @@ from pangu_alpha.config import (
     forward_flops_per_token,
     load_config,
     model_flops_per_token,
-    num_parameters,
     tokens_per_step,
 )
+from pangu_alpha.parallel.parameters import num_parameters
 
 
 def matrix_products(model: ModelConfig) -> list[tuple[int, int, int]]:

@@ -103,3 +103,16 @@ def test_what_a_line_says_besides_its_text_stays_with_it(tmp_path: Path, num_doc
     ]
     assert len(written) >= num_documents
     assert all(f"第{line['source']}篇" in line["text"] and line["时"] == [1] for line in written)
+
+
+def test_fields_that_utf_8_or_json_do_not_have_are_kept_readable(tmp_path: Path) -> None:
+    lines = [f'{{"text": "第{number}篇", "title": "\\ud800", "score": NaN}}\n' for number in range(20)]
+    (tmp_path / "in.jsonl").write_text("".join(lines))
+    split_documents([tmp_path / "in.jsonl"], tmp_path / "out", validation_fraction=0.1)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    for line in (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8").splitlines():
+        fields = json.loads(line, parse_constant=refuse)
+        assert (fields["title"], fields["score"]) == ("\ud800", None)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pangu_alpha.checkpoint import open_checkpoint, save_checkpoint
 from pangu_alpha.config import RunConfig, build_config
 from pangu_alpha.data import Batch
 from pangu_alpha.data.batch import make_batch
 from pangu_alpha.emulator.step import EmulatedStep, emulated_step
 from pangu_alpha.errors import EmulatorError
 from pangu_alpha.model import build_network
-from pangu_alpha.parallel.parameters import tensor_names
+from pangu_alpha.parallel.parameters import parameter_name, row_of, tensor_names
+from pangu_alpha.parallel.parts import held_parts, join
 from pangu_alpha.runtime.device import set_device
 from pangu_alpha.training.backend import Step, reader, whole_tensors
-from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import update_scalars
 
 # The programs of tests/end_to_end/test_train_emulator.py.
 RECIPE = {
@@ -117,3 +123,27 @@ def test_ranks_that_disagree_are_reported(emulated: EmulatedStep, monkeypatch: p
     monkeypatch.setattr(emulated.machine, "step", lambda *inputs: {**step(*inputs), 3: (np.array([1.0, 2.0]),)})
     with pytest.raises(EmulatorError, match="ranks 0 and 3 do not agree"):
         train(emulated, [batch(0)])
+
+
+@pytest.mark.parametrize("vocab_size", [9, 471])
+def test_ranks_are_filled_from_a_checkpoint_of_whole_tensors(vocab_size: int, tmp_path: Path) -> None:
+    """Also where the padding leaves a rank nothing of the word table: 9 words in 8 parts of 2."""
+    config = recipe("parallel.mp=8", "model.num_heads=8", f"model.vocab_size={vocab_size}")
+    rng = np.random.default_rng(4)
+    shapes = {name: row_of(name).shape(config.model) for name in tensor_names(config.model)}
+    tensors = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    checkpoint = open_checkpoint(save_checkpoint(tmp_path, 1, {"weights": tensors}, {}))
+    parts = {rank: held_parts(config.model, config.parallel, rank) for rank in range(8)}
+    written: dict[str, dict[int, Any]] = defaultdict(dict)
+
+    def write(rank: int, name: str, values: Any) -> None:
+        written[name][rank] = (parts[rank][parameter_name(name)], values)
+
+    machine: Any = SimpleNamespace(
+        parts=lambda name: {rank: held[parameter_name(name)] for rank, held in parts.items()}, write=write
+    )
+    EmulatedStep(config, machine).load(checkpoint.read)
+    for name, tensor in tensors.items():
+        whole = join(name, written[name])
+        padding = [(0, long - short) for long, short in zip(whole.shape, tensor.shape, strict=True)]
+        np.testing.assert_array_equal(whole, np.pad(tensor, padding), err_msg=name)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         (["train", "recipe.yaml", "tokenizer=nowhere"], ["nowhere"]),
         (["train", "recipe.yaml", "device=ascend"], ["libmindspore_ascend.so.2", "CANN", "device=cpu"]),
         (["train", "recipe.yaml", "device=gpu"], ["libmindspore_gpu.so.11.6", "CUDA", "device=cpu"]),
-        (["train", "recipe.yaml", "parallel.dp=2"], ["1 process", "train_msrun.sh --workers 2"]),
+        (["train", "recipe.yaml", "parallel.dp=2"], ["1 process", "pangu launch msrun --workers 2"]),
         (["generate", "--checkpoint", "nowhere", "--prompt", "却说"], ["no checkpoint at nowhere"]),
         (["evaluate", "perplexity", "--checkpoint", "nowhere", "--input", "text.jsonl"], ["no checkpoint at nowhere"]),
     ],

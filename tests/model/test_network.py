@@ -11,9 +11,10 @@ import pytest
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from numpy.typing import NDArray
 
-from pangu_alpha.config import ModelConfig, num_parameters
+from pangu_alpha.config import ModelConfig
 from pangu_alpha.data.batch import Batch
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, build_network
+from pangu_alpha.parallel.parameters import num_parameters
 
 Ids = NDArray[np.int32]
 

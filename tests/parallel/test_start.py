@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pangu_alpha.parallel.parameters import PARAMETERS
-from pangu_alpha.parallel.start import ONES, ZEROS, Start, initial_values
+from pangu_alpha.parallel.parameters import ONES, PARAMETERS, ZEROS, Start
+from pangu_alpha.parallel.start import initial_values
 
 NUM = 200_000
 NORMAL, TRUNCATED = Start("normal", 0.02), Start("truncated_normal", 0.02)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pangu_alpha.config import load_config, num_parameters
+from pangu_alpha.config import load_config
+from pangu_alpha.parallel.parameters import num_parameters
 from pangu_alpha.planner.memory import stage_states, ways_to_less_memory
 
 

@@ -9,7 +9,8 @@ from mindspore import Parameter, Tensor
 
 from pangu_alpha.config import OptimizerConfig
 from pangu_alpha.training.norm import SquaredNorm
-from pangu_alpha.training.optimizer import AdamW, update_scalars
+from pangu_alpha.training.optimizer import AdamW
+from pangu_alpha.training.scalars import update_scalars
 
 NAMES = (
     "layers.0.attention.query.weight",

@@ -14,8 +14,8 @@ from pangu_alpha.model import build_network
 from pangu_alpha.parallel.parameters import tensor_names
 from pangu_alpha.training import replica
 from pangu_alpha.training.backend import reader, whole_tensors
-from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.replica import ProcessStep
+from pangu_alpha.training.scalars import update_scalars
 
 Config = Callable[..., RunConfig]
 Sample = Callable[..., Batch]

@@ -11,7 +11,7 @@ import pytest
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.model import PanguAlpha, build_network
-from pangu_alpha.training.optimizer import update_scalars
+from pangu_alpha.training.scalars import update_scalars
 from pangu_alpha.training.step import StepResult, TrainStep
 
 Config = Callable[..., RunConfig]

@@ -21,8 +21,8 @@ from pangu_alpha.records import read_records
 from pangu_alpha.training.backend import Backend, Read
 from pangu_alpha.training.callbacks import Callback, default_callbacks
 from pangu_alpha.training.metrics import StepMetrics
-from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import UpdateScalars
 from pangu_alpha.training.trainer import Trainer
 
 

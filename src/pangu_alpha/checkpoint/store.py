@@ -27,6 +27,7 @@ from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.files import ASIDE, aside_of, file_sha256, flush, remove, written_aside
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.reading import list_folder, read_json
+from pangu_alpha.run_folder import CHECKPOINTS
 
 FORMAT_VERSION = 2
 _VERSION_WITHOUT_CHECKSUM = 1
@@ -62,7 +63,7 @@ class Checkpoint:
             )
 
     def read(self, name: str, box: Box) -> npt.NDArray[np.float32]:
-        """A part of a tensor; no more than that is read.
+        """A part of a tensor, with at least one element; no more than that is read.
 
         Raises:
             CheckpointError: the file does not hold the tensor that the index lists, or the part is not finite.
@@ -73,8 +74,8 @@ class Checkpoint:
             with safe_open(file, framework="numpy") as tensors:
                 found = tensors.get_slice(name)
                 shape, values = tuple(found.get_shape()), found[box.index]
-        except SafetensorError:
-            shape = ()
+        except SafetensorError as error:
+            raise CheckpointError(f"{file}: {name} cannot be read: {error}. Use another checkpoint") from error
         if shape != self.shapes[group][name]:
             raise CheckpointError(f"{self.path}: {group}.safetensors and index.json list different tensors")
         if not np.isfinite(values).all():
@@ -209,7 +210,7 @@ def find_checkpoint(path: Path, report: Callable[[str], None]) -> Checkpoint:
     """
     if (path / "index.json").is_file():
         return _reported(open_checkpoint(path), report)
-    for root in (path, path / "checkpoints"):
+    for root in (path, path / CHECKPOINTS):
         if list_checkpoints(root):
             found = newest_good_checkpoint(root, report)
             if found is not None:

@@ -12,10 +12,10 @@ from pangu_alpha.config import (
     list_recipes,
     load_config,
     model_flops_per_token,
-    num_parameters,
     tokens_per_step,
 )
 from pangu_alpha.console import si, write_data
+from pangu_alpha.parallel.parameters import num_parameters
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

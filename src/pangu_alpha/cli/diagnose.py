@@ -9,6 +9,7 @@ from pangu_alpha.cluster.watching.diagnosis import describe, diagnose
 from pangu_alpha.cluster.watching.exits import COMMAND
 from pangu_alpha.cluster.watching.status import describe as describe_status
 from pangu_alpha.cluster.watching.status import describe_unreadable, read_status
+from pangu_alpha.run_folder import CHECKPOINTS, LOGS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(describe(diagnosis))
     from pangu_alpha.checkpoint import list_checkpoints  # here: NumPy takes as long as all the rest
 
-    checkpoints = list_checkpoints(output / "checkpoints")
+    checkpoints = list_checkpoints(output / CHECKPOINTS)
     print(f"the newest checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet")
-    command = output / "logs" / COMMAND
+    command = output / LOGS / COMMAND
     if command.exists():
         what = "go on from it with" if checkpoints else "start again with"
         print(f"{what}:\n  {command.read_text(encoding='utf-8').strip()}")

@@ -183,15 +183,16 @@ def _emulator(
 
 def _resume(trainer: Trainer) -> None:
     from pangu_alpha.checkpoint import newest_good_checkpoint
-    from pangu_alpha.run_folder import checkpoints_of
+    from pangu_alpha.run_folder import CHECKPOINTS
 
-    checkpoint = newest_good_checkpoint(checkpoints_of(trainer.config.output), say)
+    checkpoint = newest_good_checkpoint(trainer.config.output / CHECKPOINTS, say)
     if checkpoint is not None:
         trainer.restore(checkpoint)
 
 
 def _introduce(config: RunConfig, step: int, processes: Processes | None) -> None:
-    from pangu_alpha.config import num_parameters, tokens_per_step
+    from pangu_alpha.config import tokens_per_step
+    from pangu_alpha.parallel.parameters import num_parameters
 
     tokens = tokens_per_step(config)
     where = processes or f"{config.parallel.num_devices} {config.device} process(es)"

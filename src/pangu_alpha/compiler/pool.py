@@ -18,7 +18,7 @@ from pangu_alpha.compiler.server import CompileJob
 from pangu_alpha.compiler.standin import Level, simulated_environment
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import CompileError
-from pangu_alpha.files import seal
+from pangu_alpha.files import aside_of, seal
 
 _ALLOCATOR = "glibc.malloc.tcache_count=60000:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
 """The compiler makes and drops millions of small objects: kept instead of merged they cost a quarter less time. Neither
@@ -76,7 +76,8 @@ class Compilers:
         """
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=".compiling_", dir=folder.parent))
+            aside = aside_of(folder)
+            aside.mkdir()
         except OSError as error:
             raise CompileError(
                 f"programs are kept in {folder.parent}, which cannot be written: {error}. Set XDG_CACHE_HOME to "

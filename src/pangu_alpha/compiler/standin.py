@@ -14,14 +14,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from pangu_alpha.errors import CompileError
-from pangu_alpha.files import cache_folder, is_sealed, seal
+from pangu_alpha.files import aside_of, cache_folder, is_sealed, seal
 
 Level = Literal[0, 1]
 """Of MindSpore's simulation. 0: compile. 1: also plan the operators, and with them the device memory."""
@@ -122,11 +121,11 @@ def build_standin() -> Path:
             )
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".building_", dir=cache))
+        aside = aside_of(home)
+        aside.mkdir()
         try:
             _build_all(aside)
             seal(aside, source)
-            aside.chmod(0o755)
             if not is_sealed(home, source):
                 shutil.rmtree(home, ignore_errors=True)
                 aside.rename(home)

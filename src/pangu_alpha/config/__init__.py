@@ -5,7 +5,6 @@ from pangu_alpha.config.arithmetic import (
     head_flops_per_token,
     layer_flops_per_token,
     model_flops_per_token,
-    num_parameters,
     perplexity,
     tokens_per_step,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "list_recipes",
     "load_config",
     "model_flops_per_token",
-    "num_parameters",
     "perplexity",
     "tokens_per_step",
 ]

@@ -1,19 +1,10 @@
-"""What a recipe's numbers imply: parameters, tokens, operations. All exact integers, no estimates."""
+"""What a recipe's numbers imply: tokens, operations. All exact integers, no estimates."""
 
 from __future__ import annotations
 
 import math
 
 from pangu_alpha.config.schema import ModelConfig, RunConfig
-
-
-def num_parameters(model: ModelConfig) -> int:
-    """L(12d² + 13d) + V·d + 2·S·d + 2d: layers, word table, position and top-query tables, final LayerNorm.
-
-    Exactly the number printed by users of the released 2.6B checkpoint (2,625,295,360).
-    """
-    d = model.hidden_size
-    return model.num_layers * (12 * d * d + 13 * d) + model.vocab_size * d + 2 * model.seq_length * d + 2 * d
 
 
 def layer_flops_per_token(model: ModelConfig) -> int:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pangu_alpha.data.documents import Document, find_files, read_documents
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import written_aside
+from pangu_alpha.records import to_json
 
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 
@@ -99,10 +100,19 @@ def _write(documents: Iterable[Document], every: int, targets: list[Path]) -> in
             train, validation = (stack.enter_context(part.open("w", encoding="utf-8", newline="\n")) for part in parts)
             for num_documents, document in enumerate(documents, start=1):
                 file = train if num_documents % every else validation
-                file.write(json.dumps({"text": document.text, **document.fields}, ensure_ascii=False) + "\n")
+                file.write(_line(document) + "\n")
         if num_documents < every:
             raise DataError(
                 f"only {num_documents} documents or pieces of text, too few to hold out every {every}th: "
                 f"give more text, a larger validation fraction or a smaller piece length"
             )
     return num_documents
+
+
+def _line(document: Document) -> str:
+    line = to_json({"text": document.text, **document.fields})
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # a field holds half a surrogate pair, which only an escape can say
+        return json.dumps(json.loads(line))
+    return line

@@ -17,8 +17,8 @@ from pangu_alpha.parallel.parameters import row_of, tensor_names
 from pangu_alpha.parallel.parts import Box, without_padding
 from pangu_alpha.program.graph import Array, read_program
 from pangu_alpha.training.backend import Read
-from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import UpdateScalars
 
 CONTROL = "control."
 """Prefix of the scalars of a step, see `RankStep`."""
@@ -74,8 +74,9 @@ class EmulatedStep:
         for name in tensor_names(self._model):
             for rank, held in self.machine.parts(name).items():
                 box = without_padding(name, held, self._model)
-                values = np.zeros(held.box.shape, np.float32)
-                values[box.index_in(held.box)] = read(name, box)
+                values = np.zeros(held.box.shape)
+                if box.num_elements:  # nothing where a rank holds only padding
+                    values[box.index_in(held.box)] = read(name, box)
                 self.machine.write(rank, name, values)
 
     def gradients(self) -> dict[str, Array]:

@@ -8,13 +8,13 @@ network and to this table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.parallel.start import ONES, ZEROS, Start
 from pangu_alpha.parallel.table import Dims, row_name
 from pangu_alpha.topology.stages import LayerPlace
 
@@ -25,6 +25,29 @@ MOMENTS = ("adam_m.", "adam_v.")
 """What the names of the optimizer's two tensors of a parameter begin with; everything else is as for the parameter."""
 WORD_TABLE = "embedding.word.table"
 """The one parameter that two stages hold: it is also the output head. The first stage's is the one that is trained."""
+
+
+Distribution = Literal["normal", "truncated_normal", "zeros", "ones"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """How one parameter starts."""
+
+    distribution: Distribution
+    """`truncated_normal` is cut at two standard deviations."""
+    std: float = 0.0
+    """Standard deviation of the (untruncated) normal distribution."""
+    shrinks_with_depth: bool = False
+    """Whether `std` is divided by √(2L), as in the released code: what writes to the residual stream."""
+
+    def std_in(self, num_layers: int) -> float:
+        """The standard deviation in a network of `num_layers` layers."""
+        return self.std / math.sqrt(2 * num_layers) if self.shrinks_with_depth else self.std
+
+
+ZEROS = Start("zeros")
+ONES = Start("ones")
 
 
 @dataclass(frozen=True)
@@ -164,6 +187,15 @@ def parameter_names(model: ModelConfig) -> tuple[str, ...]:
 def tensor_names(model: ModelConfig) -> tuple[str, ...]:
     """Everything that a step changes: the parameters, then their first and second moments."""
     return tuple(prefix + name for prefix in ("", *MOMENTS) for name in parameter_names(model))
+
+
+def num_parameters(model: ModelConfig) -> int:
+    """Elements of all parameters, without padding.
+
+    L(12d² + 13d) + V·d + 2·S·d + 2d: exactly the number printed by users of the released 2.6B checkpoint
+    (2,625,295,360).
+    """
+    return sum(math.prod(row_of(name).shape(model)) for name in parameter_names(model))
 
 
 def parameter_shapes(model: ModelConfig, mp: int) -> dict[str, Shape]:

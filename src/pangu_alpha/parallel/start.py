@@ -7,38 +7,15 @@ inverse normal distribution of the `i`-th number of that parameter's own counter
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-Distribution = Literal["normal", "truncated_normal", "zeros", "ones"]
+from pangu_alpha.parallel.parameters import Distribution, Start
 
 _CHUNK = 1 << 20
 _PHILOX_BLOCK = 4
-
-
-@dataclass(frozen=True)
-class Start:
-    """How one parameter starts."""
-
-    distribution: Distribution
-    """`truncated_normal` is cut at two standard deviations."""
-    std: float = 0.0
-    """Standard deviation of the (untruncated) normal distribution."""
-    shrinks_with_depth: bool = False
-    """Whether `std` is divided by √(2L), as in the released code: what writes to the residual stream."""
-
-    def std_in(self, num_layers: int) -> float:
-        """The standard deviation in a network of `num_layers` layers."""
-        return self.std / math.sqrt(2 * num_layers) if self.shrinks_with_depth else self.std
-
-
-ZEROS = Start("zeros")
-ONES = Start("ones")
 
 
 def initial_values(

@@ -52,7 +52,7 @@ _HEADS: Dims = ("dp", "mp", None, None)  # [B, heads, S, anything]
 
 def row_name(place: str) -> str:
     """The tables' name for a place in the network: `network.layers.3.mask.both` → `layer.mask.both`."""
-    return re.sub(r"^(layers\.\d+|query_layer)\.", "layer.", place.removeprefix("network."))
+    return re.sub(r"^(layers\.\d+|query_layer)(?=\.|$)", "layer", place.removeprefix("network."))
 
 
 def _same(

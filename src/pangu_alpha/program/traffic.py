@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pangu_alpha.parallel.implied import Key, Phase
+from pangu_alpha.parallel.table import row_name
 from pangu_alpha.program.flow import Computation, Flow, Frame
 from pangu_alpha.program.graph import Node, Program, TensorType, ValueType, groups_of, members_of
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
@@ -160,7 +161,7 @@ def _place(scope: str) -> str:
     """`Default/network-Step/…/layers-CellList/3-Layer/attention-Attention/AllReduce-op2` → `layer.attention`."""
     names = [part.partition("-")[0] for part in scope.split("/") if "-op" not in part and "-" in part]
     begin = next((number for number, name in enumerate(names) if name in _NETWORK), len(names))
-    return re.sub(r"^(layers\.\d+|query_layer)(?=\.|$)", "layer", ".".join(names[begin:]))
+    return row_name(".".join(names[begin:]))
 
 
 def _num_bytes(kind: Any) -> int:

@@ -21,6 +21,7 @@ from pangu_alpha.errors import TokenizerError
 from pangu_alpha.files import write_text
 from pangu_alpha.quickstart.stages import BIN, Stages, announce, pangu
 from pangu_alpha.reading import parse_json, read_json
+from pangu_alpha.run_folder import LOSS_PICTURE, METRICS, TENSORBOARD
 from pangu_alpha.tokenizer import train_tokenizer as learn_pieces
 
 RECIPE = Path(os.path.relpath(RECIPES / "quickstart.yaml"))
@@ -97,7 +98,7 @@ class Quickstart:
         settings = settings_for(self._output, self._overrides, is_own_text=bool(self._files))
         config = load_config(RECIPE, settings)
         steps = f"{config.train.steps:,} steps"
-        run("train", steps, config, self._run / "loss.png", partial(train_network, settings, self._run))
+        run("train", steps, config, self._run / LOSS_PICTURE, partial(train_network, settings, self._run))
 
     def _measure(self) -> None:
         score, counts = self._output / "perplexity.json", self._output / "ngrams.json"
@@ -192,9 +193,9 @@ def summarise(output: Path) -> str:
     ]
     run = output / "train"
     for name, path in (
-        ("loss of every step", run / "metrics.jsonl"),
-        ("picture of it", run / "loss.png"),
-        ("TensorBoard", shlex.join([str(BIN / "tensorboard"), "--logdir", str(run / "tensorboard")])),
+        ("loss of every step", run / METRICS),
+        ("picture of it", run / LOSS_PICTURE),
+        ("TensorBoard", shlex.join([str(BIN / "tensorboard"), "--logdir", str(run / TENSORBOARD)])),
         ("checkpoint", score["checkpoint"]),
         ("recipe", RECIPE),
         ("write more", f"{shlex.join([str(BIN / 'pangu'), 'generate', '--checkpoint', str(run)])} --prompt 却说孔明"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal
 
 from pangu_alpha.config import ParallelConfig
 from pangu_alpha.errors import ConfigError
+
+if TYPE_CHECKING:  # and inside the functions that need it: NumPy takes as long to load as `pangu config` to run
+    import numpy as np
+    from numpy.typing import NDArray
 
 Axis = Literal["pp", "dp", "mp"]
 AXES: tuple[Axis, ...] = ("pp", "dp", "mp")
@@ -60,14 +61,18 @@ class Mesh:
     @cached_property
     def ranks(self) -> NDArray[np.int64]:
         """Every rank, [pp, dp, mp]."""
+        import numpy as np
+
         return np.arange(self.num_ranks).reshape(self.pp, self.dp, self.mp)
 
     def size(self, axis: Axis) -> int:
         """Ranks along `axis`."""
-        return int(self.ranks.shape[AXES.index(axis)])
+        return {"pp": self.pp, "dp": self.dp, "mp": self.mp}[axis]
 
     def groups(self, axis: Axis) -> tuple[tuple[int, ...], ...]:
         """The ranks that differ only in their place along `axis`, group by group."""
+        import numpy as np
+
         lines = np.moveaxis(self.ranks, AXES.index(axis), -1).reshape(-1, self.size(axis))
         return tuple(tuple(int(rank) for rank in line) for line in lines)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pangu_alpha.data import Batch
 from pangu_alpha.errors import LayoutError
 from pangu_alpha.parallel.parts import Box
-from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import UpdateScalars
 
 Read = Callable[[str, Box], NDArray[np.floating]]
 """Gives the part of a weight or moment with this name and place in the whole."""

@@ -7,37 +7,11 @@ c₂ = √(1 - β₂ᵗ), it is lr' = lr·c₂/c₁, ε' = ε·c₂, λ' = λ·c
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import mindspore as ms
 from mindspore import ParameterTuple, Tensor, nn, ops
 
 from pangu_alpha.config import OptimizerConfig
 from pangu_alpha.parallel.parameters import MOMENTS, row_of
-
-
-@dataclass(frozen=True)
-class UpdateScalars:
-    """The numbers of one optimizer step that change from step to step."""
-
-    learning_rate: float
-    eps: float
-    weight_decay: float
-
-
-def update_scalars(config: OptimizerConfig, learning_rate: float, num_updates: int) -> UpdateScalars:
-    """What the fused operator is given.
-
-    Args:
-        learning_rate: of the schedule.
-        num_updates: updates made before this one; skipped steps do not count.
-    """
-    if config.kind == "adam_weight_decay":
-        return UpdateScalars(learning_rate, config.eps, config.weight_decay)
-    first = 1 - config.beta1 ** (num_updates + 1)
-    second = math.sqrt(1 - config.beta2 ** (num_updates + 1))
-    return UpdateScalars(learning_rate * second / first, config.eps * second, config.weight_decay * first / second)
 
 
 class AdamW(nn.Cell):

@@ -17,8 +17,8 @@ from pangu_alpha.parallel.parts import Box
 from pangu_alpha.runtime.matmul_rate import matmul_rate
 from pangu_alpha.training.agreement import Agreement
 from pangu_alpha.training.backend import Backend, Read
-from pangu_alpha.training.optimizer import UpdateScalars
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import UpdateScalars
 from pangu_alpha.training.step import TrainStep
 from pangu_alpha.training.validation import LossEvaluator
 

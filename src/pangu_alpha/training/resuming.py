@@ -14,7 +14,7 @@ from pangu_alpha.checkpoint import list_checkpoints, newest_good_checkpoint, ste
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError
-from pangu_alpha.run_folder import checkpoints_of
+from pangu_alpha.run_folder import CHECKPOINTS
 
 Effect = Literal["mathematics", "course", "nothing"]
 EFFECTS: Mapping[str, Effect] = {
@@ -100,7 +100,7 @@ def say_if_finished(config: RunConfig) -> bool:
     Raises:
         CheckpointError: it is of another network than `config` says.
     """
-    root = checkpoints_of(config.output)
+    root = config.output / CHECKPOINTS
     if not any(path.name >= step_name(config.train.steps) for path in list_checkpoints(root)):
         return False
     checkpoint = newest_good_checkpoint(root, say)

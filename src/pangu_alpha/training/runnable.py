@@ -78,5 +78,5 @@ def _check_processes(config: RunConfig, num_processes: int | None) -> None:
     if num_processes not in (None, num_devices):
         raise ConfigError(
             f"parallel.dp × parallel.mp × parallel.pp = {num_devices}, but this job has {num_processes} process(es): "
-            f"start it with launch/train_msrun.sh --workers {num_devices}, or set parallel.dp={num_processes}"
+            f"start it with `pangu launch msrun --workers {num_devices}`, or set parallel.dp={num_processes}"
         )

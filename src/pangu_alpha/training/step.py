@@ -19,8 +19,9 @@ from pangu_alpha.config import RunConfig, tokens_per_step
 from pangu_alpha.data import Batch
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 from pangu_alpha.training.norm import AddOverRanks, SquaredNorm
-from pangu_alpha.training.optimizer import AdamW, UpdateScalars
+from pangu_alpha.training.optimizer import AdamW
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import UpdateScalars
 
 
 class Gradients(nn.Cell):

@@ -28,9 +28,9 @@ from pangu_alpha.training.callbacks import Callback
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
 from pangu_alpha.training.metrics import StepMetrics, Validation
-from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import compare_settings
+from pangu_alpha.training.scalars import update_scalars
 
 
 @dataclass

@@ -35,8 +35,8 @@ from pangu_alpha.program.report import compare
 from pangu_alpha.program.traffic import collectives
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.backend import reader, whole_tensors
-from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import update_scalars
 from pangu_alpha.verification.cases import COMPUTE_DTYPES, Case, batches
 from pangu_alpha.verification.reference import Tensors, anchor, exact, run, start
 
@@ -179,7 +179,7 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
 
 def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Difference]:
     names = tensor_names(config.model)
-    before = whole_tensors(step, names)
+    before = {name: value.copy() for name, value in whole_tensors(step, names).items()}
     rank = step.machine.plant_overflow()
     if rank is None:
         return []

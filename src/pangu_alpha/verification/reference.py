@@ -21,9 +21,9 @@ from pangu_alpha.parallel.parameters import MOMENTS, tensor_names
 from pangu_alpha.training.backend import Step, reader, whole_tensors
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import LossScaler
-from pangu_alpha.training.optimizer import update_scalars
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.scalars import update_scalars
 from pangu_alpha.training.step import Gradients
 from pangu_alpha.verification.cases import batches
 

@@ -7,7 +7,7 @@ import pytest
 
 from pangu_alpha.cluster.preflight import disk
 from pangu_alpha.cluster.preflight.disk import check_disk
-from pangu_alpha.config import num_parameters
+from pangu_alpha.parallel.parameters import num_parameters
 
 
 def _free(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:

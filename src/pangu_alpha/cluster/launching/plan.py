@@ -26,6 +26,7 @@ from pangu_alpha.cluster.patterns import check_host_name
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.run_folder import LOGS
 
 PORT = 8118
 """Of MindSpore's scheduler, as for `msrun`, when each server is started by hand and a free one cannot be agreed on."""
@@ -71,7 +72,7 @@ class Plan:
     @property
     def logs(self) -> Path:
         """Directory of the logs."""
-        return self.config.output / "logs"
+        return self.config.output / LOGS
 
     @property
     def num_ranks(self) -> int:

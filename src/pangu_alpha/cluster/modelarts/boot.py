@@ -32,10 +32,11 @@ from pangu_alpha.console import say, si
 from pangu_alpha.errors import ClusterError, TrainingError
 from pangu_alpha.files import write_text
 from pangu_alpha.reading import read_json, read_text
+from pangu_alpha.run_folder import CHECKPOINTS, HEARTBEATS, LOGS
 
 _POLL = 0.5
 """Seconds between looks at a lock, and at the records of failed cards."""
-_SHARED_FOLDERS = ("checkpoints", "logs", "heartbeats")
+_SHARED_FOLDERS = (CHECKPOINTS, LOGS, HEARTBEATS)
 """What every node adds to the results; all else in `output` is rank 0's."""
 
 
@@ -132,7 +133,7 @@ class Boot:
         return Mirror(self.config.output, self.train_url, None if self.place.card.rank == 0 else _SHARED_FOLDERS)
 
     def _train(self, mirror: Mirror | None, began: float) -> int:
-        place, logs = self.place, self.config.output / "logs"
+        place, logs = self.place, self.config.output / LOGS
         for folder in (logs, self.folder / "data", self.folder / "failures"):
             folder.mkdir(parents=True, exist_ok=True)
         rank_table = place.rank_table

@@ -16,6 +16,7 @@ from pangu_alpha.cluster.modelarts.storage import copy_file, join, list_files
 from pangu_alpha.cluster.rank_tables.rank_table import RankTable, read_rank_table
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.reading import read_json, whole_number
+from pangu_alpha.run_folder import CHECKPOINTS, HEARTBEATS, LOGS
 
 _POLL = 0.5
 """Seconds between looks at a rank table that is not completed."""
@@ -103,14 +104,14 @@ def fetch_results(train_url: str, output: Path, ranks: Collection[int]) -> None:
         ClusterError: a file cannot be copied.
     """
     names = [PurePosixPath(name) for name in list_files(train_url)]
-    complete = sorted(name.parts[1] for name in names if name.parts[0] == "checkpoints" and name.name == "index.json")
+    complete = sorted(name.parts[1] for name in names if name.parts[0] == CHECKPOINTS and name.name == "index.json")
     own = {name for rank in ranks for name in (f"rank_{rank}.log", f"exits_{rank}.json")}
     for name in names:
-        if name.parts[0] in ("heartbeats", "failures") or (output / name).exists():
+        if name.parts[0] in (HEARTBEATS, "failures") or (output / name).exists():
             continue
-        if name.parts[0] == "checkpoints" and name.parts[1] not in complete[-_NUM_FETCHED:]:
+        if name.parts[0] == CHECKPOINTS and name.parts[1] not in complete[-_NUM_FETCHED:]:
             continue
-        if name.parts[0] == "logs" and name.name not in own:
+        if name.parts[0] == LOGS and name.name not in own:
             continue
         copy_file(join(train_url, str(name)), str(output / name))
 

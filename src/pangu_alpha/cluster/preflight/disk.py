@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok
-from pangu_alpha.config import RunConfig, num_parameters
+from pangu_alpha.config import RunConfig
 from pangu_alpha.console import si
+from pangu_alpha.parallel.parameters import num_parameters
+from pangu_alpha.run_folder import CHECKPOINTS
 
 BYTES_A_PARAMETER = 3 * 4
 """In a checkpoint: the weight and two Adam moments, float32."""
@@ -25,7 +27,7 @@ def check_disk(config: RunConfig) -> list[Finding]:
         return [bad("disk", f"{folder} cannot be written", "set output to a directory that this user can write")]
     one = BYTES_A_PARAMETER * num_parameters(config.model)
     count = config.train.keep_checkpoints + 1
-    present = sum(path.stat().st_size for path in (config.output / "checkpoints").rglob("*.safetensors"))
+    present = sum(path.stat().st_size for path in (config.output / CHECKPOINTS).rglob("*.safetensors"))
     needed = max(count * one - present, 0)
     free = shutil.disk_usage(folder).free
     found = f"{si(free)}B free at {folder}, {si(needed)}B needed for {count} checkpoints of {si(one)}B"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pangu_alpha.cluster.launching.environment import CONNECT_TIMEOUT, CONNECT_TIMEOUT_RANGE
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok
-from pangu_alpha.config import RunConfig, num_parameters
+from pangu_alpha.config import RunConfig
 from pangu_alpha.console import si
+from pangu_alpha.parallel.parameters import num_parameters
 from pangu_alpha.reading import whole_number
 
 _OPEN_FILES_A_RANK, _OTHER_OPEN_FILES = 2, 1024

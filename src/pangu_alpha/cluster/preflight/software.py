@@ -35,7 +35,9 @@ def _python() -> Finding:
     found = platform.python_version()
     if found in wanted:
         return ok("Python", found)
-    return bad("Python", f"{found}, not {wanted}", "make the environment with another Python: launch/quickstart.sh")
+    return bad(
+        "Python", f"{found}, not {wanted}", "make the environment with another Python: PYTHON=… bash scripts/install.sh"
+    )
 
 
 def _packages() -> Finding:

@@ -23,6 +23,7 @@ from pangu_alpha.cluster.watching.logs import Log, find_logs, read_log, time_of
 from pangu_alpha.cluster.watching.status import is_silent, last_words, one_line, where
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.run_folder import LOGS
 
 _MAX_LINE = 400
 """Characters of evidence that are shown."""
@@ -128,7 +129,7 @@ def diagnose(output: Path, attempt: int | None = None) -> Diagnosis:
     Raises:
         ClusterError: `output` is not the directory of a run that has started, or there is no such attempt.
     """
-    logs = output / "logs" if attempt is None else output / "logs" / f"attempt_{attempt}"
+    logs = output / LOGS if attempt is None else output / LOGS / f"attempt_{attempt}"
     found = read_all(output) if attempt is None else Records({}, {})
     records, unreadable = found.by_rank, dict(found.unreadable)
     if not records and not unreadable and not logs.is_dir():

@@ -27,6 +27,7 @@ from pangu_alpha.errors import ClusterError
 from pangu_alpha.files import write_text
 from pangu_alpha.reading import list_folder, read_json, whole_number
 from pangu_alpha.records import read_records
+from pangu_alpha.run_folder import HEARTBEATS, METRICS
 
 if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
@@ -216,7 +217,7 @@ class HeartbeatWriter:
 
 def heartbeat_folder(output: Path) -> Path:
     """Where the records of the run in `output` are."""
-    return output / "heartbeats"
+    return output / HEARTBEATS
 
 
 def read_heartbeats(output: Path) -> dict[int, Heartbeat]:
@@ -307,7 +308,7 @@ def last_step(output: Path) -> int | None:
     steps = [record.step for record in read_heartbeats(output).values() if record.step is not None]
     if not steps:
         return None
-    return max(*steps, _last_metrics_step(output / "metrics.jsonl"))
+    return max(*steps, _last_metrics_step(output / METRICS))
 
 
 def _last_metrics_step(metrics: Path) -> int:

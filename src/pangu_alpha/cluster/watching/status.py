@@ -13,6 +13,7 @@ from pangu_alpha.cluster.watching.exits import Exit, read_exits
 from pangu_alpha.cluster.watching.heartbeat import BEAT, Heartbeat, is_gone, read_all, read_settings
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.run_folder import LOGS
 
 SILENT = 6 * BEAT
 """Age of a record, in seconds, from which on its rank is called silent."""
@@ -85,7 +86,7 @@ def read_status(output: Path, now: float | None = None) -> Status:
         )
     now = time.time() if now is None else now
     first = next(iter(records.values()))
-    exits = read_exits(output / "logs", records, unreadable)
+    exits = read_exits(output / LOGS, records, unreadable)
     try:
         num_steps = int(read_settings(output, first.settings)["train"]["steps"])
     except (ClusterError, KeyError, TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pangu_alpha.checkpoint import prune_checkpoints, save_checkpoint
 from pangu_alpha.console import say
-from pangu_alpha.run_folder import checkpoints_of
+from pangu_alpha.run_folder import CHECKPOINTS
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -32,7 +32,7 @@ class SaveCheckpoints(Callback):
         """Save the last step, also when a signal made it the last."""
         self._save(trainer)
         if trainer.is_main:
-            say(f"checkpoint of step {trainer.progress.step} in {checkpoints_of(trainer.config.output)}")
+            say(f"checkpoint of step {trainer.progress.step} in {trainer.config.output / CHECKPOINTS}")
 
     def _save(self, trainer: Trainer) -> None:
         if self._last_step == trainer.progress.step:
@@ -41,6 +41,6 @@ class SaveCheckpoints(Callback):
         with trainer.phase("saving"):
             tensors = trainer.tensors()
             if trainer.is_main:
-                root = checkpoints_of(trainer.config.output)
+                root = trainer.config.output / CHECKPOINTS
                 self._saved.add(save_checkpoint(root, trainer.progress.step, tensors, trainer.state()))
                 prune_checkpoints(root, trainer.config.train.keep_checkpoints, known_good=self._saved)

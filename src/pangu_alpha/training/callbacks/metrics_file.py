@@ -8,13 +8,12 @@ from typing import IO, TYPE_CHECKING
 
 from pangu_alpha.console import say
 from pangu_alpha.records import keep_records, to_json
+from pangu_alpha.run_folder import METRICS
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
-
-FILE_NAME = "metrics.jsonl"
 
 
 class WriteMetrics(Callback):
@@ -28,7 +27,7 @@ class WriteMetrics(Callback):
     def on_start(self, trainer: Trainer) -> None:
         """Open the file."""
         if trainer.is_main:
-            path = trainer.config.output / FILE_NAME
+            path = trainer.config.output / METRICS
             path.parent.mkdir(parents=True, exist_ok=True)
             drop_after(path, trainer.progress.step)
             self._file = path.open("a", encoding="utf-8")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pangu_alpha.files import written_aside
 from pangu_alpha.records import Record, read_records
+from pangu_alpha.run_folder import LOSS_PICTURE, METRICS
 from pangu_alpha.training.callbacks.base import Callback
-from pangu_alpha.training.callbacks.metrics_file import FILE_NAME
 from pangu_alpha.training.callbacks.validation import read_validations
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -26,9 +26,8 @@ class PlotLoss(Callback):
             import matplotlib  # noqa: F401
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        """Draw when there is a new validation."""
-        validation = trainer.validation
-        if trainer.is_main and validation is not None and validation.step == metrics.step:
+        """Draw when it is time to validate, also where there is nothing to validate on."""
+        if trainer.is_main and metrics.step % trainer.config.train.validate_every == 0:
             plot_run(trainer.config.output)
 
     def on_end(self, trainer: Trainer) -> None:
@@ -41,7 +40,7 @@ def plot_run(output: Path) -> None:
     """Draw the training and validation loss and the learning rate of the run in `output` as loss.png."""
     from matplotlib.figure import Figure  # only rank 0 draws, and should wait for it alone
 
-    records = read_records(output / FILE_NAME)
+    records = read_records(output / METRICS)
     validations = read_validations(output)
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -62,7 +61,7 @@ def plot_run(output: Path) -> None:
     lower.set_ylabel("learning rate")
     lower.set_xlabel("step")
     lower.grid(alpha=0.3)
-    with written_aside(output / "loss.png") as aside:
+    with written_aside(output / LOSS_PICTURE) as aside:
         figure.savefig(aside, dpi=120, format="png")
 
 

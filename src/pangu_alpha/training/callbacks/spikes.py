@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pangu_alpha.console import say
 from pangu_alpha.records import append_record
+from pangu_alpha.run_folder import SPIKES
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -38,7 +39,7 @@ class ReportSpikes(Callback):
                 mean = statistics.fmean(recent)
                 say(f"step {metrics.step}: {name} {value:.3f} is a spike (mean {mean:.3f}); samples {first} to {last}")
                 record = {"step": metrics.step, "name": name, "value": value, "mean": mean, "samples": [first, last]}
-                append_record(trainer.config.output / "spikes.jsonl", record)
+                append_record(trainer.config.output / SPIKES, record)
             recent.append(value)
 
 

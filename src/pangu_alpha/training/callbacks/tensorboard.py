@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pangu_alpha.run_folder import TENSORBOARD
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -25,7 +26,7 @@ class WriteTensorBoard(Callback):
         if trainer.is_main:
             from tensorboard.summary import Writer  # the other ranks should not wait for it
 
-            self._writer = Writer(str(trainer.config.output / "tensorboard"))
+            self._writer = Writer(str(trainer.config.output / TENSORBOARD))
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Write the scalars."""
@@ -36,6 +37,7 @@ class WriteTensorBoard(Callback):
         validation = trainer.validation
         if validation is not None and validation.step == metrics.step:
             self._writer.add_scalar("validation/loss", validation.loss, validation.step)
+        if metrics.step % trainer.config.train.validate_every == 0:
             self._writer.flush()
 
     def on_end(self, trainer: Trainer) -> None:

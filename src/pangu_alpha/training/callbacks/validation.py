@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pangu_alpha.config import perplexity
 from pangu_alpha.console import say
 from pangu_alpha.records import append_record, read_records
+from pangu_alpha.run_folder import VALIDATIONS
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.callbacks.metrics_file import drop_after
 from pangu_alpha.training.metrics import StepMetrics, Validation
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
-
-FILE_NAME = "validation.jsonl"
 
 
 class Validate(Callback):
@@ -25,7 +24,7 @@ class Validate(Callback):
         """Forget validations of steps that will be done again."""
         if trainer.is_main:
             trainer.config.output.mkdir(parents=True, exist_ok=True)
-            drop_after(trainer.config.output / FILE_NAME, trainer.progress.step)
+            drop_after(trainer.config.output / VALIDATIONS, trainer.progress.step)
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Validate when it is time."""
@@ -40,10 +39,10 @@ class Validate(Callback):
         if not trainer.is_main:
             return
         record = {"step": metrics.step, "validation_loss": loss, "perplexity": perplexity(loss)}
-        append_record(trainer.config.output / FILE_NAME, record)
+        append_record(trainer.config.output / VALIDATIONS, record)
         say(f"step {metrics.step}: validation loss {loss:.4f}, perplexity {record['perplexity']:.2f} a token")
 
 
 def read_validations(output: Path) -> list[dict[str, Any]]:
     """The records of validation.jsonl in a run's directory."""
-    return read_records(output / FILE_NAME)
+    return read_records(output / VALIDATIONS)

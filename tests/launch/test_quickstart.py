@@ -10,10 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pangu_alpha.quickstart.stages import Stages
-
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
 
@@ -138,24 +134,6 @@ def test_the_environment_of_a_running_job_is_kept(tmp_path: Path) -> None:
     kept = install()
     assert "making .venv" not in kept.stderr and "packages of requirements.txt into .venv" in kept.stderr
     assert (tmp_path / ".venv" / "bin" / "python").exists()
-
-
-def test_damaged_memory_means_every_stage_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    product = tmp_path / "product"
-    work = iter("123")
-
-    def run(number: int) -> None:
-        stages = Stages(tmp_path, 1)
-        stages.run("a", "b", 1, product, lambda _: product.write_text(next(work)))
-        assert product.read_text() == str(number)
-
-    run(1)
-    run(1)
-    (tmp_path / "stages.json").write_bytes(b"")
-    run(2)
-    assert "stages.json is damaged" in capsys.readouterr().err
-    product.write_bytes(b"")  # left by a power cut
-    run(3)
 
 
 def test_unfit_python_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""The words of `pangu launch`; tests/launch/ starts jobs with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pangu_alpha.cli.main import main
+
+
+@pytest.mark.parametrize("kind", ["rank-table", "msrun"])
+def test_each_kind_of_job_has_examples(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["launch", kind, "--help"])
+    assert exit_.value.code == 0
+    assert f"pangu launch {kind} " in capsys.readouterr().out.partition("examples:")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "the following arguments are required: KIND"),
+        (["slurm"], "invalid choice: 'slurm'"),
+        (["msrun", "tiny_cpu"], "--workers"),
+        (["msrun", "--workers", "2", "--restarts", "x", "tiny_cpu"], "'x' is not a whole number from 0 on"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["launch", *words])
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_the_commands_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["launch", "msrun", "--workers", "2", "tiny_cpu", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("RANK_ID=") == 2 and "nothing was started and nothing was written" in printed

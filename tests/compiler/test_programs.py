@@ -116,7 +116,7 @@ def damaged_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 
 
 def test_a_wrong_row_of_the_table_is_named_by_its_operator(damaged_table: Callable[[str], None]) -> None:
-    damaged_table("rows['layer.feed_forward.gelu.gelu'] = table.Row((('dp', None),))")
+    damaged_table("rows['layer.feed_forward.gelu.gelu'] = table.PrimitiveRow((('dp', None),))")
     config = tiny("parallel.dp=1", "parallel.pp=1", "parallel.optimizer_sharding=false", "train.num_micro_batches=1")
     (report,) = report_ranks(config, compile_ranks(config, [1]), DEVICE)
     assert any(
@@ -127,7 +127,7 @@ def test_a_wrong_row_of_the_table_is_named_by_its_operator(damaged_table: Callab
 
 
 def test_a_refused_program_comes_with_the_compilers_words(damaged_table: Callable[[str], None]) -> None:
-    damaged_table("rows['layer.feed_forward.gelu.gelu'] = table.Row((('dp', 'mp', None),))")
+    damaged_table("rows['layer.feed_forward.gelu.gelu'] = table.PrimitiveRow((('dp', 'mp', None),))")
     with pytest.raises(
         CompileError, match=r"(?s)MindSpore does not compile rank 0:.*GeLU.*strategy len: 3.*\.log"
     ) as error:

@@ -19,7 +19,9 @@ from pangu_alpha.emulator.dtypes import Precision
 from pangu_alpha.emulator.machine import Layout, Machine
 from pangu_alpha.emulator.step import EmulatedStep
 from pangu_alpha.errors import EmulatorError, LayoutError
+from pangu_alpha.parallel.parameters import tensor_names
 from pangu_alpha.program.graph import Program, read_program
+from pangu_alpha.training.backend import Read, reader
 from pangu_alpha.verification.cases import Case, quick_cases
 from pangu_alpha.verification.parity import (
     Difference,
@@ -96,10 +98,10 @@ def test_one_rank_starts_from_another_seed(eight_ranks: Compiled, monkeypatch: p
     step, config = eight_ranks.step(eight_ranks.programs), eight_ranks.config
     load, parameters = step.load, step.machine._ranks[3].parameters
 
-    def load_rank_3_from_another_seed(tensors: Mapping[str, Any]) -> None:
-        load(start(config.model, config.train.seed + 1))
-        others = {name: parameters[name].value for name in tensors if name in parameters}
-        load(tensors)
+    def load_rank_3_from_another_seed(read: Read) -> None:
+        load(reader(start(config.model, config.train.seed + 1)))
+        others = {name: parameters[name].value for name in tensor_names(config.model) if name in parameters}
+        load(read)
         for name, value in others.items():
             parameters[name].write(value)
 
@@ -124,7 +126,7 @@ def test_an_overflow_that_the_ranks_do_not_share() -> None:
 WRONG_ROW = """
 import pangu_alpha.parallel.table as table
 right = table.sharding_table
-gelu = {"layer.feed_forward.gelu.gelu": table.Row((("dp", None),))}
+gelu = {"layer.feed_forward.gelu.gelu": table.PrimitiveRow((("dp", None),))}
 table.sharding_table = lambda sequence_parallel: {**right(sequence_parallel), **gelu}
 """
 

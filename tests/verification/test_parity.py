@@ -36,6 +36,8 @@ class Echo:
 
     def load(self, read: Any) -> None: ...
 
+    def require_equal_copies(self) -> None: ...
+
     def gradients(self) -> dict[str, Any]:
         return self.found
 

@@ -79,6 +79,14 @@ class EmulatedStep:
                     values[box.index_in(held.box)] = read(name, box)
                 self.machine.write(rank, name, values)
 
+    def require_equal_copies(self) -> None:
+        """Compare all that lasts from step to step, sums of gradients and controls too, on the ranks that hold it.
+
+        Raises:
+            LayoutError: two ranks hold the same part of a tensor, and not the same values.
+        """
+        self.machine.gather()
+
     def gradients(self) -> dict[str, Array]:
         """What the optimizer was given in the last step: clipped gradients of the mean loss, whole."""
         return {name: self._stripped(name, tensor) for name, tensor in self.machine.gradients().items()}

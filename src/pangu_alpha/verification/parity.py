@@ -133,6 +133,7 @@ def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig)
     step.load(reader(begin))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
+    step.require_equal_copies()
     return [
         _steps("float64 loss", "loss", results, wanted.results, LOSS_EXACT),
         _steps("float64 gradient norm", "grad_norm", results, wanted.results, LOSS_EXACT),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pangu_alpha.config import ModelConfig, ParallelConfig
 from pangu_alpha.errors import CompileError
 from pangu_alpha.parallel.parameters import MOMENTS, Shape, parameter_name
-from pangu_alpha.parallel.parts import Box, held_parts
+from pangu_alpha.parallel.parts import Box, Part, held_parts
 from pangu_alpha.program.graph import Program, groups_of
 from pangu_alpha.program.layout_rows import LayoutRow, part_of
 from pangu_alpha.program.traffic import axes_of, ranks_along
@@ -74,7 +74,9 @@ def differing_parts(
     wanted = {
         prefix + name: one for name, one in held_parts(model, parallel, rank).items() for prefix in ("", *MOMENTS)
     }
-    found = {tensor_name(name): part_of(name, row, rank, groups) for name, row in layout.items()}
+    # What MindSpore gives no row, it leaves as it is: everything of a single rank.
+    found = {tensor_name(name): Part.all_of(kind.shape) for name, kind in program.parameters.items()}
+    found |= {tensor_name(name): part_of(name, row, rank, groups) for name, row in layout.items()}
     return [
         f"rank {rank} holds {found.get(name, 'nothing')} of {name}, and {one} by the table of parameters"
         for name, one in wanted.items()

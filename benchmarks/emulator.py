@@ -26,7 +26,6 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
     set_device("cpu", fuse_operators=True)
     from pangu_alpha.emulator.step import emulated_step
     from pangu_alpha.model import build_network
-    from pangu_alpha.parallel.parameters import tensor_names
     from pangu_alpha.training.backend import Step, reader, whole_tensors
     from pangu_alpha.training.replica import ProcessStep
     from pangu_alpha.training.scalars import update_scalars
@@ -39,7 +38,7 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
         "8 ranks": emulated_step(case.config("float32")),
     }
     for step in steps.values():
-        step.load(reader(whole_tensors(steps["MindSpore"], tensor_names(alone.model))))
+        step.load(reader(whole_tensors(steps["MindSpore"], alone.model)))
     scalars = update_scalars(alone.optimizer, 1e-3, 0)
 
     seconds: dict[str, list[float]] = {name: [] for name in steps}

@@ -52,7 +52,7 @@ def batch(seed: int) -> Batch:
 
 
 def whole(step: Step) -> dict[str, np.ndarray]:
-    return whole_tensors(step, tensor_names(recipe().model))
+    return whole_tensors(step, recipe().model)
 
 
 def train(step: Step, batches: list[Batch]) -> list[StepResult]:

@@ -11,7 +11,6 @@ import pytest
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.model import build_network
-from pangu_alpha.parallel.parameters import tensor_names
 from pangu_alpha.training import replica
 from pangu_alpha.training.backend import reader, whole_tensors
 from pangu_alpha.training.replica import ProcessStep
@@ -32,11 +31,10 @@ def test_another_process_goes_on_with_the_tensors_of_the_first(make_config: Conf
 
     for number in range(2):
         run(first, number)
-    names = tensor_names(config.model)
-    tensors = whole_tensors(first, names)
+    tensors = whole_tensors(first, config.model)
     second.load(reader(tensors))
     assert run(second, 2) == run(first, 2)
-    assert all(np.array_equal(value, whole_tensors(second, names)[name]) for name, value in tensors.items())
+    assert all(np.array_equal(value, whole_tensors(second, config.model)[name]) for name, value in tensors.items())
     assert any(np.any(value) for name, value in tensors.items() if name.startswith("adam_v."))
 
 

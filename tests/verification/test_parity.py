@@ -24,7 +24,8 @@ def test_a_layout_trains_the_same_network_as_one_device(case: Case) -> None:
     assert verify(case).complaints() == []
 
 
-WEIGHTS = {"final_norm.beta": np.ones(2), "layers.0.attention.key.bias": np.zeros(2)}
+SIZE = quick_cases()[0].config("float32").model.hidden_size
+WEIGHTS = {"final_norm.beta": np.ones(SIZE), "layers.0.attention.key.bias": np.zeros(SIZE)}
 MOVED = {name: 2 * value for name, value in WEIGHTS.items()}
 
 
@@ -78,11 +79,11 @@ def test_a_step_that_does_what_the_reference_does_is_good(monkeypatch: pytest.Mo
 
 
 def test_agreement_on_no_gradient_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    still = {name: np.zeros(2) for name in WEIGHTS}
+    still = {name: np.zeros(SIZE) for name in WEIGHTS}
     exact, single, _ = complaints(monkeypatch, steps((2.0, 0.0, True), (1.0, 0.0, False)), still)
     assert "tensors without gradient: 1, final_norm.beta" in exact and "float64 gradient norm differs by nan" in exact
     assert "float32 gradient's size differs by nan" in single
-    one_still = {**WEIGHTS, "final_norm.gamma": np.zeros(2)}
+    one_still = {**WEIGHTS, "final_norm.gamma": np.zeros(SIZE)}
     assert "tensors without gradient: 1, final_norm.gamma" in complaints(monkeypatch, GOOD, one_still)[0]
 
 

@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pangu_alpha.config import ModelConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.errors import LayoutError
+from pangu_alpha.parallel.parameters import row_of, tensor_names
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import UpdateScalars
@@ -76,16 +78,23 @@ class Backend:
     """Floating-point operations a second of large matrix products on all devices together; NaN where not `is_main`."""
 
 
-def whole_tensors(step: Step, names: Sequence[str]) -> dict[str, NDArray[np.floating]]:
-    """The weights and moments with these names, as far as this process writes them down. All processes must ask.
+def whole_tensors(
+    step: Step, model: ModelConfig, names: Sequence[str] | None = None
+) -> dict[str, NDArray[np.floating]]:
+    """Weights and moments, as far as this process writes them down. All processes must ask.
+
+    Args:
+        step: has them.
+        model: the network's settings.
+        names: of those that are wanted; None: all.
 
     Raises:
-        LayoutError: of one, the process has a part only.
+        LayoutError: the process writes down a part of one only.
     """
     tensors = {}
-    for name, box, values in step.owned_parts(names):
-        if any(box.begin) or name in tensors:
-            raise LayoutError(f"{name} is written down by several processes, or in several parts: it is nowhere whole")
+    for name, box, values in step.owned_parts(tensor_names(model) if names is None else names):
+        if box != Box.all_of(row_of(name).shape(model)):
+            raise LayoutError(f"{name} is written down in several parts: this process has it nowhere whole")
         tensors[name] = values
     return tensors
 

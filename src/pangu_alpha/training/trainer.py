@@ -146,7 +146,7 @@ class Trainer:
     def tensors(self) -> dict[str, dict[str, NDArray[np.floating]]]:
         """The weights and the optimizer's moments, as `save_checkpoint` takes them. All ranks must ask."""
         groups: dict[str, dict[str, NDArray[np.floating]]] = {"weights": {}, "optimizer": {}}
-        for name, tensor in whole_tensors(self._backend.step, tensor_names(self.config.model)).items():
+        for name, tensor in whole_tensors(self._backend.step, self.config.model).items():
             groups[_group(name)][name] = tensor
         return groups
 

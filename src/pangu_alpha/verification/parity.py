@@ -28,7 +28,7 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.step import EmulatedStep, emulated_step
 from pangu_alpha.errors import CompileError, EmulatorError, LayoutError
 from pangu_alpha.parallel.implied import implied_collectives
-from pangu_alpha.parallel.parameters import row_of, tensor_names
+from pangu_alpha.parallel.parameters import row_of
 from pangu_alpha.program.coverage import differing_parts
 from pangu_alpha.program.graph import read_program
 from pangu_alpha.program.report import compare
@@ -139,7 +139,7 @@ def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig)
         _steps("float64 gradient norm", "grad_norm", results, wanted.results, LOSS_EXACT),
         _without_gradient(gradients, wanted.gradients),
         _worst("float64 gradient", gradients, wanted.gradients, None, GRADIENT_EXACT),
-        _worst("float64 update", whole_tensors(step, list(begin)), wanted.tensors, begin, UPDATE_EXACT),
+        _worst("float64 update", whole_tensors(step, config.model, list(begin)), wanted.tensors, begin, UPDATE_EXACT),
     ]
 
 
@@ -179,15 +179,16 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
 
 
 def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Difference]:
-    names = tensor_names(config.model)
-    before = {name: value.copy() for name, value in whole_tensors(step, names).items()}
+    before = {name: value.copy() for name, value in whole_tensors(step, config.model).items()}
     rank = step.machine.plant_overflow()
     if rank is None:
         return []
     batch = batches(config.train.batch_size)[0]
     scalars = update_scalars(config.optimizer, 1e-2, 1)
     result = step(batch, int(batch.loss_mask.sum()), scalars, loss_scale=1.0)
-    moved = [name for name, value in whole_tensors(step, names).items() if not np.array_equal(value, before[name])]
+    moved = [
+        name for name, value in whole_tensors(step, config.model).items() if not np.array_equal(value, before[name])
+    ]
     where = f"rank {rank} overflowed alone; " + (f"{moved[0]} moved" if moved else "the step was not skipped")
     num_wrong = len(moved) + (not result.skipped)
     return [Difference("tensors moved by an overflow", num_wrong, 0, where if num_wrong else "")]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.emulator.step import emulated_step
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors, build_network
-from pangu_alpha.parallel.parameters import MOMENTS, tensor_names
+from pangu_alpha.parallel.parameters import MOMENTS
 from pangu_alpha.training.backend import Step, reader, whole_tensors
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import LossScaler
@@ -91,7 +91,7 @@ def exact(config: RunConfig) -> Exact:
     step.load(reader(start(config.model, config.train.seed)))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
-    return Exact(results, gradients, whole_tensors(step, tensor_names(config.model)))
+    return Exact(results, gradients, whole_tensors(step, config.model))
 
 
 @cache

@@ -15,7 +15,6 @@ from mindspore import Parameter, Tensor, nn, ops
 from pangu_alpha.emulator.machine import Machine
 from pangu_alpha.errors import EmulatorError
 from pangu_alpha.program.graph import Program, TensorType, read_program
-from pangu_alpha.runtime.device import set_device
 
 Write = Callable[..., Program]
 
@@ -144,7 +143,6 @@ class _Step(nn.Cell):
 
 
 def test_an_exported_program_does_what_mindspore_does(tmp_path: Path) -> None:
-    set_device("cpu")  # as every test of this process that comes later
     step = _Step().set_train()
     start = {item.name: item.asnumpy().copy() for item in step.get_parameters()}
     rng = np.random.default_rng(1)

@@ -57,7 +57,11 @@ class CompileError(PanguError):
     exit_code = 1
 
 
-class EmulatorError(PanguError):
-    """An exported program cannot be executed: an unknown primitive, a deadlock, a collective that does not match."""
+class ProgramError(PanguError):
+    """An exported program cannot be read, or goes where this code cannot follow it."""
 
     exit_code = 1
+
+
+class EmulatorError(ProgramError):
+    """A program cannot be executed: an unknown primitive, a deadlock, a collective that does not match."""

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from pangu_alpha.errors import CompileError
-from pangu_alpha.program.coverage import Cover, not_held, stage_cover, tensor_name
+from pangu_alpha.program.coverage import Cover, not_held, stage_cover
 from pangu_alpha.topology.mesh import Mesh
 
 MESH = Mesh(dp=4, mp=2, pp=2)
 SHAPES = {"layers.0.feed_forward.expand.weight": (16, 6)}
-NAME = "step.network.layers.0.feed_forward.expand.weight"
+NAME = "layers.0.feed_forward.expand.weight"
 GROUP = {"group": "replicas", "group_rank_ids": (8, 10, 12, 14)}
 
 
@@ -68,8 +68,3 @@ def test_tensors_without_a_holder_are_named(cover: Callable[..., dict[str, Cover
         "adam_v.layers.0.feed_forward.expand.weight",
         "adam_v.final_norm.gamma",
     ]
-
-
-def test_names_of_the_training_step_are_those_of_one_device() -> None:
-    assert tensor_name("adam_m.loss.network.layers.3.attention.query.bias") == "adam_m.layers.3.attention.query.bias"
-    assert tensor_name("embedding.word.table") == "embedding.word.table"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import ProgramError
 from pangu_alpha.program.graph import Program, TensorType, read_program
 
 
@@ -66,10 +66,10 @@ def test_a_program_without_the_parameters_data(exported: Path, tmp_path: Path) -
 
 
 def test_files_that_are_no_programs(tmp_path: Path) -> None:
-    with pytest.raises(EmulatorError, match=r"lost\.mindir cannot be read"):
+    with pytest.raises(ProgramError, match=r"lost\.mindir cannot be read"):
         read_program(tmp_path / "lost.mindir")
     (tmp_path / "text.mindir").write_text("臣亮言：先帝创业未半而中道崩殂", encoding="utf-8")
-    with pytest.raises(EmulatorError, match=r"text\.mindir cannot be read as an exported program"):
+    with pytest.raises(ProgramError, match=r"text\.mindir cannot be read as an exported program"):
         read_program(tmp_path / "text.mindir")
 
 
@@ -100,5 +100,5 @@ def _other_file(model: Any) -> None:
     ],
 )
 def test_what_is_not_known_is_never_guessed(exported: Path, tmp_path: Path, change: Any, problem: str) -> None:
-    with pytest.raises(EmulatorError, match=problem):
+    with pytest.raises(ProgramError, match=problem):
         read_program(_changed(exported, tmp_path, change))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import ProgramError
 from pangu_alpha.parallel.parts import Box, Part
 from pangu_alpha.program.layout_rows import part_of
 
@@ -39,5 +39,5 @@ def test_the_optimizer_group_cuts_the_first_dim_once_more() -> None:
     ],
 )
 def test_rows_that_do_not_fit(row: list[Any], rank: int, problem: str) -> None:
-    with pytest.raises(EmulatorError, match=problem):
+    with pytest.raises(ProgramError, match=problem):
         part_of("weight", row, rank, GROUPS)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.config.schema import Settings
+from pangu_alpha.config.sections import Settings
 from pangu_alpha.errors import CheckpointError
 from pangu_alpha.training.resuming import EFFECTS, compare_settings, effect_of
 

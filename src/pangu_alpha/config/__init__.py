@@ -11,14 +11,14 @@ from pangu_alpha.config.arithmetic import (
 from pangu_alpha.config.limits import groups_problem, layers_problem
 from pangu_alpha.config.load import RECIPES, build_config, list_recipes, load_config
 from pangu_alpha.config.presets import DATA_MIXES, MODEL_PRESETS
-from pangu_alpha.config.schema import (
+from pangu_alpha.config.schema import RunConfig
+from pangu_alpha.config.sections import (
     DataConfig,
     DeviceKind,
     LossScaleConfig,
     ModelConfig,
     OptimizerConfig,
     ParallelConfig,
-    RunConfig,
     ScheduleConfig,
     SourceConfig,
     TrainConfig,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pangu_alpha.config.schema import ModelConfig, RunConfig
+from pangu_alpha.config.schema import RunConfig
+from pangu_alpha.config.sections import ModelConfig
 
 
 def layer_flops_per_token(model: ModelConfig) -> int:

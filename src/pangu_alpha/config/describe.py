@@ -14,12 +14,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from pangu_alpha.config.schema import RunConfig, Settings
+from pangu_alpha.config.schema import RunConfig
+from pangu_alpha.config.sections import Settings
 
 _HEAD = """\
 # Settings
 
-Made from `config/schema.py` by `python -m pangu_alpha.config.describe > docs/settings.md`; a test compares.
+Made from `config/sections.py` by `python -m pangu_alpha.config.describe > docs/settings.md`; a test compares.
 
 A recipe is a YAML file of these settings; `section.key=value` on a command line replaces one of them, and an unknown
 key is refused with the nearest right one. `pangu config show NAME --yaml` prints what a recipe comes to.

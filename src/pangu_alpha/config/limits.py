@@ -5,10 +5,7 @@ Found by compiling and executing programs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pangu_alpha.config.schema import ModelConfig, ParallelConfig, TrainConfig
+from pangu_alpha.config.sections import ModelConfig, ParallelConfig, TrainConfig
 
 
 def layers_problem(model: ModelConfig, parallel: ParallelConfig) -> str | None:

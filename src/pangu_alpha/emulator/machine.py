@@ -14,13 +14,12 @@ from pangu_alpha.emulator.collectives import LockStep, Transport
 from pangu_alpha.emulator.dtypes import Precision, lifted
 from pangu_alpha.emulator.interpreter import RankProgram
 from pangu_alpha.errors import EmulatorError
+from pangu_alpha.parallel.parameters import GRADIENT_SUMS, parameter_name
 from pangu_alpha.parallel.parts import Part, cut, join
 from pangu_alpha.program.graph import Array, Program, TensorType, groups_of
 from pangu_alpha.program.layout_rows import LayoutRow, part_of
 
 Layout = Mapping[str, LayoutRow]
-ACCUMULATORS = "accu_grads."
-"""Prefix of MindSpore's sums of gradients over micro-batches: a step starts with zeros in them and leaves zeros."""
 
 
 class Machine:
@@ -53,9 +52,10 @@ class Machine:
             rank: _parts(rank, num_ranks, program, (layouts or {}).get(rank, {})) for rank, program in programs.items()
         }
         self._copies = {rank: program.received_parameters() for rank, program in programs.items()}
+        # A step starts with zeros in these and leaves zeros.
         for program in self._ranks.values():
             for name, reference in program.parameters.items():
-                if name.startswith(ACCUMULATORS) and reference.value is None:
+                if name.startswith(GRADIENT_SUMS) and reference.value is None:
                     reference.write(np.zeros(reference.kind.shape))
         self._blas = ThreadpoolController()
 
@@ -133,7 +133,7 @@ class Machine:
             part = self._parts[rank][name]
             return part.box.num_elements / math.prod(part.whole)
 
-        name = min((name for name in program.parameters if name.startswith(ACCUMULATORS)), key=share, default=None)
+        name = min((name for name in program.parameters if name.startswith(GRADIENT_SUMS)), key=share, default=None)
         if name is None:
             return None
         reference = program.parameters[name]
@@ -152,7 +152,7 @@ class Machine:
         return {name: join(name, held) for name, held in pieces.items()}
 
     def _owns(self, rank: int, name: str) -> bool:
-        return not any(name == copy or name.endswith(f".{copy}") for copy in self._copies[rank])
+        return parameter_name(name) not in self._copies[rank]
 
     def _inputs(self, rank: int, inputs: Sequence[Array | float]) -> list[Array]:
         expected = self._ranks[rank].program.inputs

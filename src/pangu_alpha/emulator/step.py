@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from pangu_alpha.compiler.programs import CompiledRank, compile_ranks
-from pangu_alpha.config import RunConfig, tokens_per_step
+from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.emulator.collectives import Transport
 from pangu_alpha.emulator.dtypes import Precision
@@ -18,10 +18,7 @@ from pangu_alpha.parallel.parts import Box, without_padding
 from pangu_alpha.program.graph import Array, read_program
 from pangu_alpha.training.backend import Read
 from pangu_alpha.training.result import StepResult
-from pangu_alpha.training.scalars import UpdateScalars
-
-CONTROL = "control."
-"""Prefix of the scalars of a step, see `RankStep`."""
+from pangu_alpha.training.scalars import CONTROLS, UpdateScalars, control_values
 
 
 class EmulatedStep:
@@ -33,9 +30,8 @@ class EmulatedStep:
         machine: with the programs.
         """
         self.machine = machine
-        self._num_slots = tokens_per_step(config)
+        self._config = config
         self._may_overflow = config.model.compute_dtype == "float16"
-        self._model = config.model
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         """Do one step on a global batch; see `TrainStep`.
@@ -43,14 +39,8 @@ class EmulatedStep:
         Raises:
             EmulatorError: ranks deadlock, or do not agree about the loss or the norm.
         """
-        controls = {
-            "sens": loss_scale / self._num_slots,
-            "count": max(num_tokens, 1),
-            "learning_rate": scalars.learning_rate,
-            "eps": scalars.eps,
-            "weight_decay": scalars.weight_decay,
-        }
-        self.machine.scatter({CONTROL + name: np.array(value) for name, value in controls.items()})
+        values = control_values(self._config, num_tokens, scalars, loss_scale)
+        self.machine.scatter(dict(zip(CONTROLS, map(np.array, values), strict=True)))
         results = self.machine.step(*batch.arrays())
         (first, (loss, norm)), *others = ((rank, tuple(map(float, result))) for rank, (result,) in results.items())
         for rank, result in others:
@@ -71,9 +61,9 @@ class EmulatedStep:
 
     def load(self, read: Read) -> None:
         """See `Step`."""
-        for name in tensor_names(self._model):
+        for name in tensor_names(self._config.model):
             for rank, held in self.machine.parts(name).items():
-                box = without_padding(name, held, self._model)
+                box = without_padding(name, held, self._config.model)
                 values = np.zeros(held.box.shape)
                 if box.num_elements:  # nothing where a rank holds only padding
                     values[box.index_in(held.box)] = read(name, box)
@@ -92,7 +82,7 @@ class EmulatedStep:
         return {name: self._stripped(name, tensor) for name, tensor in self.machine.gradients().items()}
 
     def _stripped(self, name: str, tensor: Array) -> Array:
-        return tensor[tuple(map(slice, row_of(name).shape(self._model)))]
+        return tensor[tuple(map(slice, row_of(name).shape(self._config.model)))]
 
 
 def load_machine(

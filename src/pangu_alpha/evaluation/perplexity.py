@@ -70,14 +70,7 @@ def measure_perplexity(
         raise ConfigError(f"the stride is {stride}, but it must be from 1 to the window of {config.seq_length} tokens")
     if batch_size < 1:
         raise ConfigError(f"the batch size is {batch_size}, but it must be at least 1")
-    texts: list[list[int]] = []
-    num_characters = 0
-    for text in documents:
-        if tokens := tokenizer.encode(text):
-            texts.append([*tokens, tokenizer.eod_id])
-            num_characters += len(text)
-    if not texts:
-        raise DataError("the input holds no text: give at least one document with a character")
+    texts, num_characters = _encode(documents, tokenizer)
     windows = (
         window for tokens in texts for window in sliding_windows(tokens, tokenizer.eod_id, config.seq_length, stride)
     )
@@ -94,3 +87,16 @@ def measure_perplexity(
                 )
             advance(float(batch.loss_mask.sum()))
     return Perplexity(nats, num_tokens, num_characters, len(texts))
+
+
+def _encode(documents: Iterable[str], tokenizer: Tokenizer) -> tuple[list[list[int]], int]:
+    """The tokens of each document that has any, its end included, and the characters of all of them."""
+    texts: list[list[int]] = []
+    num_characters = 0
+    for text in documents:
+        if tokens := tokenizer.encode(text):
+            texts.append([*tokens, tokenizer.eod_id])
+            num_characters += len(text)
+    if not texts:
+        raise DataError("the input holds no text: give at least one document with a character")
+    return texts, num_characters

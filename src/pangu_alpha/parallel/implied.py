@@ -51,23 +51,22 @@ def implied_collectives(config: RunConfig, stage: int) -> Counter[Key]:
 
 
 def _of_network(config: RunConfig, mesh: Mesh, stage: int, places: Iterable[LayerPlace]) -> Iterator[tuple[Key, int]]:
-    num_layers = sum(place.stage == stage for place in places)
+    num_runs = {
+        "first": stage == 0,
+        "own": sum(place.stage == stage for place in places),
+        "last": stage == mesh.pp - 1,
+    }
     for name, row in sharding_table(mesh.sequence_parallel).items():
-        times = config.train.num_micro_batches
-        if name.startswith("layer.top_query"):
-            times *= stage == mesh.pp - 1
-        elif name.startswith("layer."):
-            times *= num_layers
-        else:
-            times *= stage == (0 if name.startswith("embedding.") else mesh.pp - 1)
+        times = config.train.num_micro_batches * num_runs[row.stage]
         place = name.rpartition(".")[0]
-        for kind, axes in _of_row(row, mesh):
+        for kind, axes in communication(row, mesh):
             yield ("forward", kind, axes, place), times
             if row.has_gradient:
                 yield ("backward", _TRANSPOSE[kind], axes, ""), times
 
 
-def _of_row(row: PrimitiveRow, mesh: Mesh) -> Iterator[tuple[str, tuple[Axis, ...]]]:
+def communication(row: PrimitiveRow, mesh: Mesh) -> Iterator[tuple[str, tuple[Axis, ...]]]:
+    """Kind and axes of what a primitive's forward pass exchanges, axes of one rank included."""
     axes = _axes(row.summed)
     if axes:
         rows = _axes(row.output[:1]) if row.output is not None else ()

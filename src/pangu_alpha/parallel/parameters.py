@@ -23,6 +23,8 @@ Size = Literal["vocab_size", "seq_length", "hidden_size", "feed_forward_size"]
 """A size of the network: an attribute of `ModelConfig`."""
 MOMENTS = ("adam_m.", "adam_v.")
 """What the names of the optimizer's two tensors of a parameter begin with; everything else is as for the parameter."""
+GRADIENT_SUMS = "accu_grads."
+"""What MindSpore's names of the sums of gradients over micro-batches begin with."""
 WORD_TABLE = "embedding.word.table"
 """The one parameter that two stages hold: it is also the output head. The first stage's is the one that is trained."""
 
@@ -151,7 +153,7 @@ PARAMETERS: Mapping[str, ParameterRow] = {
 
 
 def row_of(name: str) -> ParameterRow:
-    """The row of a parameter of the network, or of one of its moments.
+    """The row of a parameter of the network, or of one of its moments, or of the sums of its gradients.
 
     Raises:
         ConfigError: there is none: the table and the network have drifted apart.
@@ -163,9 +165,9 @@ def row_of(name: str) -> ParameterRow:
 
 
 def parameter_name(name: str) -> str:
-    """The parameter that a tensor belongs to: itself, or the one whose moment it is."""
-    for moment in MOMENTS:
-        name = name.removeprefix(moment)
+    """The parameter that a tensor belongs to: itself, or the one whose moment, or sum of gradients, it is."""
+    for prefix in (*MOMENTS, GRADIENT_SUMS):
+        name = name.removeprefix(prefix)
     return name
 
 

@@ -12,7 +12,9 @@ all ranks, with communication that nobody asked for.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pangu_alpha.topology.mesh import Axis, Mesh
 
@@ -40,6 +42,8 @@ class PrimitiveRow:
     is_recomputed: bool = False
     """Whether selective rematerialisation computes it again: attention's scores after their product, and elementwise
     functions. Matrix products and communication are kept."""
+    stage: Literal["first", "own", "last"] = "own"
+    """The pipeline stage that runs it; `own` is that of its layer, for each of the layers."""
 
 
 FOLLOWERS = frozenset({"Cast", "Reshape"})
@@ -66,12 +70,15 @@ def sharding_table(sequence_parallel: bool) -> dict[str, PrimitiveRow]:
     rows: Split = ("dp", "mp") if sequence_parallel else "dp"
     hidden: Dims = (rows, None)
     return {
-        **_embedding(hidden),
+        **_on("first", _embedding(hidden)),
         **_layer(hidden),
-        **_norm("final_norm", hidden),
-        "head.matmul": PrimitiveRow((_TOKENS, ("mp", None)), gathers_rows=True),
-        **_loss(),
+        **_on("last", _top(hidden)),
+        **_on("last", _loss()),
     }
+
+
+def _on(stage: Literal["first", "last"], rows: Mapping[str, PrimitiveRow]) -> dict[str, PrimitiveRow]:
+    return {name: replace(row, stage=stage) for name, row in rows.items()}
 
 
 def _embedding(hidden: Dims) -> dict[str, PrimitiveRow]:
@@ -117,7 +124,15 @@ def _layer(hidden: Dims) -> dict[str, PrimitiveRow]:
         **_row_parallel("layer.feed_forward.contract", hidden),
         **_dropout("layer.feed_forward_dropout", hidden, is_recomputed=True),
         "layer.add_feed_forward": _same(hidden, 2),
+    }
+
+
+def _top(hidden: Dims) -> dict[str, PrimitiveRow]:
+    """What only the query layer has, and all above it but the loss."""
+    return {
         "layer.top_query.gather": PrimitiveRow(((None, None), _TOKENS)),
+        **_norm("final_norm", hidden),
+        "head.matmul": PrimitiveRow((_TOKENS, ("mp", None)), gathers_rows=True),
     }
 
 

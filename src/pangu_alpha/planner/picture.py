@@ -12,6 +12,7 @@ from matplotlib.patches import Ellipse, FancyBboxPatch, Rectangle
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import si
+from pangu_alpha.parallel.implied import communication
 from pangu_alpha.parallel.table import Dims, PrimitiveRow, sharding_table, sizes
 from pangu_alpha.planner.memory import StageState
 from pangu_alpha.topology.mesh import Mesh
@@ -157,9 +158,9 @@ def _draw_layer(axes: Axes, mesh: Mesh) -> None:
     for number, (step, before) in enumerate(zip(steps, [steps[-1], *steps[:-1]], strict=True)):
         left = 2.0 * number
         _draw_cut(axes, (left + 0.1, 0.3), step.row.inputs[0], mesh, TENSOR)
-        communication = _communication(before.row, step.row, mesh)
-        if communication and number:
-            axes.text(left - 0.04, 1.35, communication, ha="center", fontsize=7.5, color=COLOURS["mp"], weight="bold")
+        exchanged = _exchanged(before.row, step.row, mesh)
+        if exchanged and number:
+            axes.text(left - 0.04, 1.35, exchanged, ha="center", fontsize=7.5, color=COLOURS["mp"], weight="bold")
             axes.plot((left - 0.04, left - 0.04), (0.25, 1.25), color=COLOURS["mp"], lw=2)
         axes.add_patch(Ellipse((left + 1.35, 0.7), 1.0, 0.72, fc=OPERATOR, ec=LINE, lw=0.8))
         axes.text(left + 1.35, 0.7, step.name, ha="center", va="center", fontsize=6.8, color=INK)
@@ -169,7 +170,7 @@ def _draw_layer(axes: Axes, mesh: Mesh) -> None:
             axes.plot((left + 1.35, left + 1.35), (1.08, 1.5), color=LINE, lw=0.8)
         shown = " ".join(str(sizes(dims, mesh)).replace(" ", "") for dims in step.row.inputs[:2] if len(dims) > 1)
         axes.text(left + 1.0, 0.05, shown, ha="center", va="top", fontsize=6.5, color=INK)
-    last = _communication(steps[-1].row, steps[0].row, mesh)
+    last = _exchanged(steps[-1].row, steps[0].row, mesh)
     if last:
         axes.text(2.0 * len(steps), 1.35, last, ha="center", fontsize=7.5, color=COLOURS["mp"], weight="bold")
         axes.plot((2.0 * len(steps),) * 2, (0.25, 1.25), color=COLOURS["mp"], lw=2)
@@ -182,13 +183,13 @@ def _draw_layer(axes: Axes, mesh: Mesh) -> None:
     )  # fmt: skip
 
 
-def _communication(before: PrimitiveRow, after: PrimitiveRow, mesh: Mesh) -> str:
+def _exchanged(before: PrimitiveRow, after: PrimitiveRow, mesh: Mesh) -> str:
     """What mp has to exchange between two operators, "" for nothing."""
     if mesh.mp == 1:
         return ""
-    if before.summed:
-        return "ReduceScatter" if mesh.sequence_parallel else "AllReduce"
-    return "AllGather" if mesh.sequence_parallel and after.gathers_rows else ""
+    results = [kind for kind, _ in communication(before, mesh) if kind != "AllGather"]
+    inputs = [kind for kind, _ in communication(after, mesh) if kind == "AllGather"]
+    return " ".join(results + inputs)
 
 
 def _draw_cut(axes: Axes, corner: tuple[float, float], dims: Dims, mesh: Mesh, colour: str) -> None:

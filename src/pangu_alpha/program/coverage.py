@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig, ParallelConfig
 from pangu_alpha.errors import CompileError
-from pangu_alpha.parallel.parameters import MOMENTS, Shape, parameter_name
+from pangu_alpha.parallel.parameters import GRADIENT_SUMS, MOMENTS, Shape, parameter_name
 from pangu_alpha.parallel.parts import Box, Part, held_parts
 from pangu_alpha.program.graph import Program, groups_of
 from pangu_alpha.program.layout_rows import LayoutRow, part_of
@@ -34,7 +34,7 @@ class Cover:
 def stage_cover(
     rank: int, program: Program, layout: Mapping[str, LayoutRow], mesh: Mesh, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Cover]:
-    """How the stage of `rank` holds its tensors: parameters and moments, by their name on a single device.
+    """How the stage of `rank` holds its tensors: parameters and moments.
 
     Args:
         rank: the compiled one, which stands for its stage.
@@ -47,12 +47,11 @@ def stage_cover(
     covers: dict[str, Cover] = {}
     known: dict[object, Cover] = {}  # tensors of the same shape and layout, of which there are many
     groups = groups_of(program, mesh.num_ranks)
-    for full_name, row in layout.items():
-        name = tensor_name(full_name)
+    for name, row in layout.items():
         shape = shapes.get(parameter_name(name))
-        if shape is None:
+        if shape is None or name.startswith(GRADIENT_SUMS):
             continue
-        held, expected = tuple(program.parameters[full_name].shape), part_of(name, row, rank, groups).box.shape
+        held, expected = tuple(program.parameters[name].shape), part_of(name, row, rank, groups).box.shape
         if tuple(row[6]) != shape or held != expected:
             raise CompileError(
                 f"rank {rank} holds {list(held)} of {name} {list(row[6])}; it should hold {list(expected)} of "
@@ -75,8 +74,8 @@ def differing_parts(
         prefix + name: one for name, one in held_parts(model, parallel, rank).items() for prefix in ("", *MOMENTS)
     }
     # What MindSpore gives no row, it leaves as it is: everything of a single rank.
-    found = {tensor_name(name): Part.all_of(kind.shape) for name, kind in program.parameters.items()}
-    found |= {tensor_name(name): part_of(name, row, rank, groups) for name, row in layout.items()}
+    found = {name: Part.all_of(kind.shape) for name, kind in program.parameters.items()}
+    found |= {name: part_of(name, row, rank, groups) for name, row in layout.items()}
     return [
         f"rank {rank} holds {found.get(name, 'nothing')} of {name}, and {one} by the table of parameters"
         for name, one in wanted.items()
@@ -88,14 +87,6 @@ def not_held(covers: Iterable[Mapping[str, Cover]], shapes: Mapping[str, tuple[i
     """Parameters and moments that no stage holds, of a mesh whose stages are all in `covers`."""
     held = {name for cover in covers for name in cover}
     return [prefix + name for prefix in ("", *MOMENTS) for name in shapes if prefix + name not in held]
-
-
-def tensor_name(name: str) -> str:
-    """A tensor's name as the single-device network has it: without what wraps the network in the training step."""
-    for prefix in MOMENTS:
-        if name.startswith(prefix):
-            return prefix + tensor_name(name.removeprefix(prefix))
-    return name.partition("network.")[2] or name
 
 
 def _cover(name: str, row: LayoutRow, rank: int, group: tuple[int, ...], mesh: Mesh) -> Cover:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import PanguError, ProgramError
 from pangu_alpha.program.graph import CALL, Array, Graph, Monad, Node, Program, TensorType, ValueType
 
 
@@ -104,7 +104,7 @@ def _switch(inputs: tuple[int, ...], callee: int, slot: int) -> Computation:
     def step(frame: Frame) -> None:
         chosen = read(frame[condition])
         if chosen is None:
-            raise EmulatorError("the program branches on a value that is not computed here")
+            raise ProgramError("the program branches on a value that is not computed here")
         frame[slot] = frame[if_true if bool(chosen) else if_false]
 
     return step
@@ -208,11 +208,11 @@ class Flow:
                     else:
                         reply = yield request
                     frame[slot] = fit(reply)
-            except EmulatorError:
+            except PanguError:
                 raise
             except Exception as error:
                 # Whatever NumPy or a kernel objects to is a program that was not foreseen: say where.
-                raise EmulatorError(f"rank {self._rank} cannot execute {node}: {error}") from error
+                raise ProgramError(f"rank {self._rank} cannot execute {node}: {error}") from error
             for index in dead:
                 frame[index] = None
         outputs = tuple(frame[slot] for slot in graph.outputs)
@@ -262,4 +262,4 @@ class Flow:
             return self._meaning.parameter(self._program.parameter_names[name])
         if name in self._program.graphs:
             return Closure(name)
-        raise EmulatorError(f"{self._program.path}: the value {name} is used in {graph.name} before it is made")
+        raise ProgramError(f"{self._program.path}: the value {name} is used in {graph.name} before it is made")

@@ -20,7 +20,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import ProgramError
 
 Array = NDArray[Any]
 CALL = "Call"
@@ -160,18 +160,18 @@ def read_program(path: Path) -> Program:
     """Read one rank's program.
 
     Raises:
-        EmulatorError: the file is missing, is no MindIR, or has something in it that is not known here.
+        ProgramError: the file is missing, is no MindIR, or has something in it that is not known here.
     """
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         model = _protobuf().ModelProto.FromString(path.read_bytes())
     except (OSError, DecodeError) as error:
-        raise EmulatorError(f"{path} cannot be read as an exported program: {error}; export it again") from error
+        raise ProgramError(f"{path} cannot be read as an exported program: {error}; export it again") from error
     try:
         return _ProgramReader(path, model).program()
     except _UnknownError as error:
-        raise EmulatorError(f"{path}: {error}; teach it to program/graph.py") from error
+        raise ProgramError(f"{path}: {error}; teach it to program/graph.py") from error
 
 
 class _UnknownError(Exception):

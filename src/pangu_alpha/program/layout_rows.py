@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pangu_alpha.errors import EmulatorError
+from pangu_alpha.errors import ProgramError
 from pangu_alpha.parallel.parts import Box, Part
 
 LayoutRow = Sequence[Any]
@@ -30,7 +30,7 @@ def part_of(name: str, row: LayoutRow, rank: int, groups: Mapping[str, tuple[int
         groups: members of the rank's communication groups, see `groups_of`.
 
     Raises:
-        EmulatorError: the row cannot be laid on the tensor.
+        ProgramError: the row cannot be laid on the tensor.
     """
     matrix, tensor_map = tuple(row[0]), tuple(row[1])
     full_shape = tuple(row[_FULL_SHAPE])
@@ -40,11 +40,11 @@ def part_of(name: str, row: LayoutRow, rank: int, groups: Mapping[str, tuple[int
     group = row[_OPTIMIZER_GROUP]
     if group:
         if rank not in groups.get(group, ()):
-            raise EmulatorError(f"{name} on rank {rank}: its optimizer group {group} is not used by the rank's program")
+            raise ProgramError(f"{name} on rank {rank}: its optimizer group {group} is not used by the rank's program")
         cuts.append((0, len(groups[group]), groups[group].index(rank)))
     for dim, num_parts, position in cuts:
         if shape[dim] % num_parts:
-            raise EmulatorError(f"{name} on rank {rank}: {shape[dim]} in dim {dim} cannot be cut into {num_parts}")
+            raise ProgramError(f"{name} on rank {rank}: {shape[dim]} in dim {dim} cannot be cut into {num_parts}")
         shape[dim] //= num_parts
         begin[dim] += position * shape[dim]
     return Part(full_shape, Box(tuple(begin), tuple(shape)))

@@ -13,7 +13,7 @@ from pangu_alpha.errors import CompileError
 from pangu_alpha.parallel.implied import PHASES, Key, implied_collectives
 from pangu_alpha.parallel.parameters import parameter_shapes
 from pangu_alpha.planner.memory import ways_to_less_memory
-from pangu_alpha.program.coverage import Cover, differing_parts, not_held, stage_cover, tensor_name
+from pangu_alpha.program.coverage import Cover, differing_parts, not_held, stage_cover
 from pangu_alpha.program.graph import read_program
 from pangu_alpha.program.traffic import Collective, axis_name, collectives, num_nodes
 from pangu_alpha.topology.mesh import Mesh
@@ -59,7 +59,7 @@ def report_ranks(config: RunConfig, compiled: Sequence[CompiledRank], device_mem
         device_memory: bytes that a device has.
 
     Raises:
-        EmulatorError: a program cannot be read.
+        ProgramError: a program cannot be read.
     """
     mesh = Mesh.of(config.parallel)
     shapes = parameter_shapes(config.model, mesh.mp)
@@ -99,7 +99,7 @@ def _report(
             f"MindSpore plans {planned / 2**30:.1f} GiB of device memory, and the device has "
             f"{device_memory / 2**30:.1f}. Ways out, the cheapest first: {ways_to_less_memory(config)}"
         )
-    held = {tensor_name(name): value for name, value in program.parameters.items()}
+    held = program.parameters
     return RankReport(
         one.rank,
         stage,

@@ -174,7 +174,7 @@ def executions(program: Program) -> Counter[str]:
     """How often a step executes each node that does not steer, by the name of its output.
 
     Raises:
-        EmulatorError: the program branches on what it computes, so that there is no such number.
+        ProgramError: the program branches on what it computes, so that there is no such number.
     """
     counting = _Counting()
     inputs = [None] * len(program.inputs)

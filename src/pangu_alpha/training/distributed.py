@@ -18,7 +18,7 @@ from mindspore.parallel.nn import GradAccumulation, Pipeline
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss
-from pangu_alpha.parallel.parameters import num_padded_rows
+from pangu_alpha.parallel.parameters import GRADIENT_SUMS, num_padded_rows
 from pangu_alpha.parallel.parts import norm_shares
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.apply import (
@@ -28,10 +28,8 @@ from pangu_alpha.training.apply import (
     shard,
 )
 from pangu_alpha.training.optimizer import AdamW
+from pangu_alpha.training.scalars import CONTROLS
 from pangu_alpha.training.step import Gradients, Update, WholeStep
-
-CONTROLS = ("sens", "count", "learning_rate", "eps", "weight_decay")
-"""Scalar inputs of `WholeStep`, in order."""
 
 
 class SharedLoss(PanguAlphaLoss):
@@ -55,7 +53,7 @@ class Accumulated(nn.Cell):
         super().__init__(auto_prefix=False)
         self.gradients = gradients
         self.is_sharded = is_sharded
-        self.sums = parameters.clone(prefix="accu_grads", init="zeros")
+        self.sums = parameters.clone(prefix=GRADIENT_SUMS.removesuffix("."), init="zeros")
         self.assign = ops.Assign()
         self.copy = ops.Mul()
         self.map = ops.HyperMap()  # not a loop, see `SquaredNorm`
@@ -117,7 +115,7 @@ class RankStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.step = step
         self.controls = ParameterTuple(
-            [Parameter(Tensor(0.0, ms.float32), name=f"control.{name}", requires_grad=False) for name in CONTROLS]
+            [Parameter(Tensor(0.0, ms.float32), name=name, requires_grad=False) for name in CONTROLS]
         )
 
     def construct(self, *batch: Tensor) -> Tensor:

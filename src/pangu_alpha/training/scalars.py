@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pangu_alpha.config import OptimizerConfig
+from pangu_alpha.config import OptimizerConfig, RunConfig, tokens_per_step
+
+CONTROLS = tuple(f"control.{name}" for name in ("sens", "count", "learning_rate", "eps", "weight_decay"))
+"""Names of the parameters through which a rank's program takes the scalars of a step, in the order of `Update`."""
 
 
 @dataclass(frozen=True)
@@ -29,3 +32,21 @@ def update_scalars(config: OptimizerConfig, learning_rate: float, num_updates: i
     first = 1 - config.beta1 ** (num_updates + 1)
     second = math.sqrt(1 - config.beta2 ** (num_updates + 1))
     return UpdateScalars(learning_rate * second / first, config.eps * second, config.weight_decay * first / second)
+
+
+def control_values(
+    config: RunConfig, num_tokens: int, scalars: UpdateScalars, loss_scale: float
+) -> tuple[float, float, float, float, float]:
+    """The scalars of a step, in the order of `CONTROLS`.
+
+    Gradients are those of the loss sum times `sens`; the update divides them by `sens` and by the tokens that counted.
+
+    Args:
+        config: the recipe.
+        num_tokens: that count in the loss of the global batch.
+        scalars: of the optimizer.
+        loss_scale: 1 where nothing can overflow.
+    """
+    sens = loss_scale / tokens_per_step(config)
+    # At least 1: a batch of nothing but padding has the loss 0, not 0 ÷ 0.
+    return sens, max(num_tokens, 1), scalars.learning_rate, scalars.eps, scalars.weight_decay

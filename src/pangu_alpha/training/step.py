@@ -15,13 +15,13 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
-from pangu_alpha.config import RunConfig, tokens_per_step
+from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 from pangu_alpha.training.norm import AddOverRanks, SquaredNorm
 from pangu_alpha.training.optimizer import AdamW
 from pangu_alpha.training.result import StepResult
-from pangu_alpha.training.scalars import UpdateScalars
+from pangu_alpha.training.scalars import UpdateScalars, control_values
 
 
 class Gradients(nn.Cell):
@@ -184,7 +184,7 @@ class TrainStep:
         parameters = network.trainable_params()
         self._may_overflow = config.model.compute_dtype == "float16"
         self.optimizer = AdamW(parameters, config.optimizer, self._may_overflow)
-        self._num_slots = tokens_per_step(config)
+        self._config = config
         gradients = Gradients(PanguAlphaLoss(network), self.optimizer.parameters)
         update = Update(self.optimizer)
         reduce = SumOverReplicas() if config.parallel.dp > 1 else None
@@ -207,23 +207,13 @@ class TrainStep:
             scalars: of the optimizer.
             loss_scale: factor on the loss during the backward pass.
         """
-        sens = _scalar(loss_scale / self._num_slots)
-        # At least 1: a batch of nothing but padding has the loss 0, not 0 ÷ 0.
-        controls = (sens, _scalar(max(num_tokens, 1)), *scalar_tensors(scalars))
+        values = control_values(self._config, num_tokens, scalars, loss_scale)
+        controls = tuple(Tensor(value, ms.float32) for value in values)
         if self._whole is not None:
             result = self._whole(*controls, *batch_tensors(micro_batches[0]))
         else:
             for batch in micro_batches:
-                self._accumulate(sens, *batch_tensors(batch))
+                self._accumulate(controls[0], *batch_tensors(batch))
             result = self._update(*controls)
         loss, grad_norm = map(float, result.asnumpy())
         return StepResult(loss, grad_norm, num_tokens, self._may_overflow and not math.isfinite(grad_norm))
-
-
-def scalar_tensors(scalars: UpdateScalars) -> tuple[Tensor, Tensor, Tensor]:
-    """The optimizer's numbers as `Update` takes them."""
-    return _scalar(scalars.learning_rate), _scalar(scalars.eps), _scalar(scalars.weight_decay)
-
-
-def _scalar(value: float) -> Tensor:
-    return Tensor(value, ms.float32)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import RunConfig
 from pangu_alpha.emulator.step import EmulatedStep, emulated_step
-from pangu_alpha.errors import CompileError, EmulatorError, LayoutError
+from pangu_alpha.errors import CompileError, LayoutError, ProgramError
 from pangu_alpha.parallel.implied import implied_collectives
 from pangu_alpha.parallel.parameters import row_of
 from pangu_alpha.program.coverage import differing_parts
@@ -105,7 +105,7 @@ def verify(case: Case, num_jobs: int | None = None) -> Verdict:
             *compare_with_kernels(emulated_step(single, "native", num_jobs), single, case.reference("float32")),
             *compare_in_half(emulated_step(half, "native", num_jobs), half, case.reference("float16")),
         ]
-    except (CompileError, EmulatorError, LayoutError) as error:
+    except (CompileError, ProgramError, LayoutError) as error:
         return Verdict(str(case), failure=str(error))
     return Verdict(str(case), differences)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,27 +285,7 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
     if traces.has_ended_well or not (traces.is_dead or silent or ended_with_job or record is None):
         return None
 
-    def failure(
-        weight: Weight, cause: str, fix: str, evidence: str = "", why: str = "", finding: Match | None = None
-    ) -> Failure:
-        last = "" if log.last_error is None else log.quote(log.last_error)[:_MAX_LINE]
-        said = time_of(finding.at.text) if finding else None
-        last = "" if weight != Weight.UNKNOWN or last == evidence else last
-        return Failure(
-            name=traces.name,
-            weight=weight,
-            time=_moment(traces, said),
-            how=_how(traces, now),
-            cause=cause,
-            fix=fix,
-            evidence=evidence,
-            last_error=last,
-            waited_for=finding.others if finding else (),
-            in_general=finding.words(Origin())[0] if finding and finding.failure is not SETTINGS else cause,
-            why_unknown=why,
-            said=said,
-        )
-
+    failure = partial(_failure, traces, now)
     if memory := _system_kill(traces):
         return failure(Weight.CAUSE, *Match.without_groups(SYSTEM_KILL).words(traces.place), f"kernel log: {memory}")
     died_of = SIGNALS.get((end.killed_by if end and not ended_with_job else None) or "")
@@ -330,6 +311,36 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
             "look for the process on that host, and at the host itself (`uptime`, `dmesg`)",
         )
     return None
+
+
+def _failure(
+    traces: Traces,
+    now: float,
+    weight: Weight,
+    cause: str,
+    fix: str,
+    evidence: str = "",
+    why: str = "",
+    finding: Match | None = None,
+) -> Failure:
+    """What is told of a failed process: the last error of its log only where the cause is not known."""
+    log = traces.log
+    last = "" if log.last_error is None else log.quote(log.last_error)[:_MAX_LINE]
+    said = time_of(finding.at.text) if finding else None
+    return Failure(
+        name=traces.name,
+        weight=weight,
+        time=_moment(traces, said),
+        how=_how(traces, now),
+        cause=cause,
+        fix=fix,
+        evidence=evidence,
+        last_error="" if weight != Weight.UNKNOWN or last == evidence else last,
+        waited_for=finding.others if finding else (),
+        in_general=finding.words(Origin())[0] if finding and finding.failure is not SETTINGS else cause,
+        why_unknown=why,
+        said=said,
+    )
 
 
 def _finding(traces: Traces) -> tuple[Match | None, str]:

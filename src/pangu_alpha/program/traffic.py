@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pangu_alpha.parallel.implied import Key, Phase
-from pangu_alpha.parallel.table import row_name
+from pangu_alpha.parallel.table import row_name, sharding_table
 from pangu_alpha.program.flow import Computation, Flow, Frame
 from pangu_alpha.program.graph import Node, Program, TensorType, ValueType, groups_of, members_of
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
@@ -27,8 +27,8 @@ KINDS = frozenset(
 )
 """Primitives that communicate."""
 
-_NETWORK = frozenset({"embedding", "layers", "query_layer", "final_norm", "head", "token_loss"})
-"""Names of the network's and the loss's outermost Cells."""
+_OUTERMOST = frozenset(name.partition(".")[0] for name in sharding_table(sequence_parallel=False))
+"""What the table's rows begin with: the network's and the loss's outermost Cells."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ def _is_parameter(name: str, producers: Mapping[str, Node], program: Program) ->
 def _place(scope: str) -> str:
     """`Default/network-Step/…/layers-CellList/3-Layer/attention-Attention/AllReduce-op2` → `layer.attention`."""
     names = [part.partition("-")[0] for part in scope.split("/") if "-op" not in part and "-" in part]
-    begin = next((number for number, name in enumerate(names) if name in _NETWORK), len(names))
-    return row_name(".".join(names[begin:]))
+    rows = (row_name(".".join(names[begin:])) for begin in range(len(names)))
+    return next((row for row in rows if row.partition(".")[0] in _OUTERMOST), "")
 
 
 def _num_bytes(kind: Any) -> int:

@@ -26,19 +26,21 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
     set_device("cpu", fuse_operators=True)
     from pangu_alpha.emulator.step import emulated_step
     from pangu_alpha.model import build_network
-    from pangu_alpha.training.backend import Step, reader, whole_tensors
+    from pangu_alpha.training.agreement import Agreement
+    from pangu_alpha.training.backend import Step, reader
     from pangu_alpha.training.replica import ProcessStep
     from pangu_alpha.training.scalars import update_scalars
 
     case = Case(ParallelConfig(dp=2, mp=2, pp=2))
     alone = case.reference("float32")
+    alone_step = ProcessStep(build_network(alone.model, seed=1), alone, Agreement())
     steps: dict[str, Step] = {
-        "MindSpore": ProcessStep(build_network(alone.model, seed=1), alone, rank=0),
+        "MindSpore": alone_step,
         "1 rank": emulated_step(alone),
         "8 ranks": emulated_step(case.config("float32")),
     }
     for step in steps.values():
-        step.load(reader(whole_tensors(steps["MindSpore"], alone.model)))
+        step.load(reader(alone_step.tensors()))
     scalars = update_scalars(alone.optimizer, 1e-3, 0)
 
     seconds: dict[str, list[float]] = {name: [] for name in steps}

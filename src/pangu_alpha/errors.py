@@ -27,6 +27,12 @@ class CheckpointError(PanguError):
     """A checkpoint is missing, damaged, or belongs to another network."""
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint is not what was written: another one may be whole."""
+
+    exit_code = 1
+
+
 class DeviceError(PanguError):
     """MindSpore cannot use the chosen device, or lacks a kernel for what was asked of it."""
 

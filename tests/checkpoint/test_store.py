@@ -1,227 +1,193 @@
 from __future__ import annotations
 
-import hashlib
 import json
-import resource
-import signal
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
-from pangu_alpha.checkpoint import (
-    find_checkpoint,
-    list_checkpoints,
-    newest_good_checkpoint,
-    open_checkpoint,
-    prune_checkpoints,
-    save_checkpoint,
-)
-from pangu_alpha.errors import CheckpointError, TrainingError
+from pangu_alpha.checkpoint import Checkpoint, candidates, list_checkpoints, load_best, load_from, open_checkpoint
+from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.parallel.parts import Box
 
+Save = Callable[..., Path]
+WEIGHTS = "weights/rank_00000.safetensors"
+SHAPES = {"a.weight": (3, 2), "b": (1,), "adam_m.b": (1,)}
 
-def save(root: Path, step: int) -> Path:
-    weights = {"a.weight": np.full((3, 2), step, np.float32), "b": np.float32([step])}
-    return save_checkpoint(root, step, {"weights": weights, "optimizer": {"adam_m.b": np.float32([7])}}, {"note": "记"})
+
+def read_all(checkpoint: Checkpoint) -> int:
+    for name, cells in checkpoint.index.tensors.items():
+        checkpoint.read(name, Box.all_of(cells.shape))
+    return checkpoint.step
 
 
-def test_round_trip(tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(save(tmp_path, 5))
+def flip(path: Path, place: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_round_trip(save: Save) -> None:
+    checkpoint = open_checkpoint(save(5, note="记"))
     assert (checkpoint.step, checkpoint.state) == (5, {"note": "记"})
-    assert checkpoint.shapes["weights"] == {"a.weight": (3, 2), "b": (1,)}
+    assert checkpoint.health is not None and checkpoint.health.loss == 3.5
+    checkpoint.require(SHAPES)
     np.testing.assert_array_equal(checkpoint.read("a.weight", Box.all_of((3, 2))), np.full((3, 2), 5, np.float32))
     assert checkpoint.read("a.weight", Box((1, 1), (2, 1))).tolist() == [[5], [5]]
     assert checkpoint.read("adam_m.b", Box.all_of((1,))).tolist() == [7]
+    assert sum(checkpoint.check_contents()) == 4 * (6 + 1 + 1)
+    assert checkpoint.num_bytes == sum(path.stat().st_size for path in checkpoint.path.glob("*/*"))
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "index.json"])
+@pytest.mark.parametrize("name", [WEIGHTS, "optimizer/rank_00000.safetensors", "index.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_any_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
-    file = save(tmp_path, 5) / name
-    content = bytearray(file.read_bytes())
+def test_any_damage_is_named(save: Save, name: str, damage: str) -> None:
+    file = save(5) / name
+    content = file.read_bytes()
     if damage == "flip":
-        content[len(content) // 2] ^= 0xFF
-        file.write_bytes(content)
+        flip(file, len(content) // 2)
     elif damage == "truncate":
         file.write_bytes(content[: len(content) // 2])
     else:
         file.unlink()
-    with pytest.raises(CheckpointError):
-        open_checkpoint(file.parent)
+    folder = file.parent if name == "index.json" else file.parents[1]
+    with pytest.raises(DamagedError, match=r"step_00000005"):
+        read_all(open_checkpoint(folder))
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), [('"step": 5', '"step": 4'), ("记", "计"), ('"version": 2', '"version": 1')]
-)
-def test_an_index_that_was_changed_is_damaged(tmp_path: Path, before: str, after: str) -> None:
+@pytest.mark.parametrize(("before", "after"), [('"step":5', '"step":4'), ("记", "计"), ("[[", "[ [ ")])
+def test_an_index_that_was_changed_is_damaged(save: Save, before: str, after: str) -> None:
     """Its own checksum covers what it says of the run: 40 instead of 48 samples would train on other data."""
-    index = save(tmp_path, 5) / "index.json"
+    index = save(5, note="记") / "index.json"
     text = index.read_text(encoding="utf-8")
     assert before in text
     index.write_text(text.replace(before, after, 1), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"index\.json is damaged: its checksum is not its own"):
+    if before == "[[":
+        assert open_checkpoint(index.parent).step == 5  # spaces say nothing
+        return
+    with pytest.raises(DamagedError, match=r"index\.json is damaged: its checksum is not its own"):
         open_checkpoint(index.parent)
 
 
-def test_that_an_index_cannot_be_checked_is_said(tmp_path: Path) -> None:
-    index = save(tmp_path, 5) / "index.json"
-    fields = json.loads(index.read_text(encoding="utf-8"))
-    del fields["checksum"]
-    index.write_text(json.dumps({**fields, "version": 1}), encoding="utf-8")
-    for find, place in (
-        (newest_good_checkpoint, tmp_path),
-        (find_checkpoint, tmp_path),
-        (find_checkpoint, index.parent),
-    ):
+def test_what_is_not_of_this_network_is_listed(save: Save) -> None:
+    checkpoint = open_checkpoint(save(5))
+    wanted = {"a.weight": (3, 4), "adam_m.b": (1,), "c": (2,)}
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.require(wanted)
+    for words in ("it lacks c", "the settings know nothing of b", "a.weight [3, 2], in the settings [3, 4]"):
+        assert words in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"it lacks adam_m\.a\.weight"):  # a moment is as strict as a weight
+        checkpoint.require({**SHAPES, "adam_m.a.weight": (3, 2)})
+    checkpoint.require({"a.weight": (3, 2), "b": (1,)}, weights_only=True)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_earlier_formats_are_read(save_old: Save, version: int) -> None:
+    checkpoint = open_checkpoint(save_old(5, version))
+    assert (checkpoint.step, checkpoint.state, checkpoint.health) == (5, {"note": "记"}, None)
+    checkpoint.require({"a.weight": (3, 2), "adam_m.b": (1,)})
+    assert checkpoint.read("a.weight", Box((1, 1), (2, 1))).tolist() == [[5], [5]]
+    assert checkpoint.index.is_sealed == (version == 2)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "index.json"])
+def test_damage_to_earlier_formats_is_found_at_once(save_old: Save, name: str) -> None:
+    folder = save_old(5)
+    flip(folder / name, (folder / name).stat().st_size // 2)
+    with pytest.raises(DamagedError, match="damaged"):
+        open_checkpoint(folder)
+
+
+def test_that_an_index_cannot_be_checked_is_said(save_old: Save, tmp_path: Path) -> None:
+    path = save_old(5, 1)
+    for place in (tmp_path, path):
         reports: list[str] = []
-        assert find(place, reports.append).step == 5  # type: ignore[union-attr]
+        assert load_from(place, read_all, reports.append) == 5
         assert len(reports) == 1 and "has no checksum of itself" in reports[0]
 
 
-def test_a_file_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
-    for step in (1, 2):
-        save(tmp_path, step)
-    weights = tmp_path / "step_00000002" / "weights.safetensors"
-    weights.unlink()
-    # Reading it fails as on a bad disk: memory of the process that is not mapped.
-    weights.symlink_to("/proc/self/mem")
-    reports: list[str] = []
-    assert newest_good_checkpoint(tmp_path, reports.append).step == 1  # type: ignore[union-attr]
-    assert "weights.safetensors cannot be read: Input/output error" in reports[0]
-    prune_checkpoints(tmp_path, 1)
-    assert (tmp_path / "step_00000001").exists()
+def test_numbers_that_are_not_finite_are_not_loaded(save_old: Save, save: Save, tmp_path: Path) -> None:
+    """As a version before this one saved them: the checkpoint before is taken."""
+    save(4)
+    save_old(5, tensors={"a.weight": np.float32([[1, np.nan]])})
+    with pytest.raises(DamagedError, match="not finite: the run had diverged when it was saved"):
+        read_all(open_checkpoint(tmp_path / "step_00000005"))
+    assert load_best(tmp_path, read_all, lambda line: None) == 4
 
 
-def test_an_index_of_the_first_format_has_no_checksum(tmp_path: Path) -> None:
-    index = save(tmp_path, 5) / "index.json"
-    fields = json.loads(index.read_text(encoding="utf-8"))
-    del fields["checksum"]
-    index.write_text(json.dumps({**fields, "version": 1}), encoding="utf-8")
-    assert open_checkpoint(index.parent).step == 5
-    index.write_text(json.dumps(fields), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="its checksum is not its own"):
-        open_checkpoint(index.parent)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path, bad: float) -> None:
-    weights = {"a": np.float32([1, 2]), "b": np.float32([[bad, 0]])}
-    with pytest.raises(TrainingError, match="after step 7, b holds numbers that are not finite"):
-        save_checkpoint(tmp_path, 7, {"weights": weights}, {})
-    assert list(tmp_path.iterdir()) == []
-    path = save(tmp_path, 5)
-    tensors = load_file(path / "weights.safetensors")
-    next(iter(tensors.values())).flat[0] = bad
-    save_file(tensors, path / "weights.safetensors")
-    index = json.loads((path / "index.json").read_text(encoding="utf-8"))
-    index["files"]["weights"]["sha256"] = hashlib.sha256((path / "weights.safetensors").read_bytes()).hexdigest()
-    del index["checksum"]
-    (path / "index.json").write_text(json.dumps({**index, "version": 1}), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="not finite: the run had diverged when it was saved"):
-        open_checkpoint(path).read("a.weight", Box.all_of((3, 2)))
-
-
-def test_pruning_keeps_the_newest_good_one_whatever_is_beside_it(tmp_path: Path) -> None:
-    """A damaged newer one does not count, and stays until the run comes to its step."""
-    for step in (1, 2, 3, 9):
-        save(tmp_path, step)
-    (tmp_path / "step_00000009" / "weights.safetensors").write_bytes(b"damaged")
-    (tmp_path / "step_00000002" / "weights.safetensors").write_bytes(b"damaged")
-    prune_checkpoints(tmp_path, keep=1)
-    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000003", "step_00000009"]
-    assert open_checkpoint(tmp_path / "step_00000003").step == 3
-
-
-def test_pruning_removes_what_killed_processes_left(tmp_path: Path) -> None:
-    save(tmp_path, 1)
-    for name in ("step_00000000", ".step_00000002.77_ab.part", ".writing_x"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "weights.safetensors").write_bytes(b"half")
-    prune_checkpoints(tmp_path, keep=2)
-    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
-
-
-def test_a_checkpoint_that_is_known_to_be_good_is_not_read_again(tmp_path: Path) -> None:
-    path = save(tmp_path, 1)
-    (path / "weights.safetensors").write_bytes(b"so that reading would fail")
-    save(tmp_path, 2)
-    prune_checkpoints(tmp_path, keep=2, known_good={path})
-    assert len(list_checkpoints(tmp_path)) == 2
-
-
-def test_another_format_is_refused(tmp_path: Path) -> None:
-    index = save(tmp_path, 5) / "index.json"
+def test_another_format_is_refused(save: Save) -> None:
+    index = save(5) / "index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "version": 99}))
     with pytest.raises(CheckpointError, match="version 99"):
         open_checkpoint(index.parent)
 
 
-def test_the_newest_good_one_is_found_and_the_damaged_one_reported(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
-        save(tmp_path, step)
-    (tmp_path / "step_00000003" / "weights.safetensors").write_bytes(b"")
+@pytest.mark.parametrize("files", [["../x"], ["/etc/passwd"], []])
+def test_an_index_cannot_lead_out_of_its_folder_or_into_nothing(save: Save, files: list[str]) -> None:
+    from pangu_alpha.checkpoint.index import checksum_of
+
+    index = save(5) / "index.json"
+    fields = json.loads(index.read_text(encoding="utf-8"))
+    del fields["checksum"]
+    fields["files"] = [[name, 1, "0"] for name in files]
+    index.write_text(json.dumps({**fields, "checksum": checksum_of(fields)}), encoding="utf-8")
+    with pytest.raises(DamagedError, match="is damaged"):
+        open_checkpoint(index.parent)
+
+
+def test_a_file_that_cannot_be_read_is_damage(save: Save, tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(step)
+    weights = tmp_path / "step_00000002" / WEIGHTS
+    weights.unlink()
+    weights.symlink_to("/proc/self/mem")  # reading it fails as on a bad disk
     reports: list[str] = []
-    checkpoint = newest_good_checkpoint(tmp_path, reports.append)
-    assert checkpoint is not None
-    assert checkpoint.step == 2
-    assert len(reports) == 1
-    assert "step_00000003" in reports[0]
+    assert load_best(tmp_path, read_all, reports.append) == 1
+    assert "step_00000002" in reports[0]
 
 
-def test_only_damaged_ones_is_an_error_and_none_is_not(tmp_path: Path) -> None:
-    assert newest_good_checkpoint(tmp_path, print) is None
-    (save(tmp_path, 1) / "weights.safetensors").write_bytes(b"")
+def test_the_newest_that_can_be_read_to_the_end_is_loaded_and_the_others_reported(save: Save, tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(step)
+    (tmp_path / "step_00000003" / WEIGHTS).write_bytes(b"")
+    flip(tmp_path / "step_00000002" / WEIGHTS)  # of the right length: found when it is read
+    reports: list[str] = []
+    assert load_best(tmp_path, read_all, reports.append) == 1
+    assert [line[:22] for line in reports] == ["skipping a checkpoint:"] * 2
+    assert "step_00000003" in reports[0] and "step_00000002" in reports[1]
+
+
+def test_a_spike_is_passed_over_and_used_if_there_is_nothing_else(save: Save, tmp_path: Path) -> None:
+    save(1)
+    save(2, spike=True)
+    reports: list[str] = []
+    assert [found.step for found in candidates(tmp_path, reports.append)] == [1, 2]
+    assert "step_00000002: it was saved during a spike (loss 3.500, gradient norm 1.25)" in reports[0]
+    shutil.rmtree(tmp_path / "step_00000001")
+    assert load_best(tmp_path, read_all, reports.append) == 2
+
+
+def test_only_damaged_ones_is_an_error_and_none_is_not(save: Save, tmp_path: Path) -> None:
+    assert load_best(tmp_path, read_all, print) is None
+    flip(save(1) / WEIGHTS)
     with pytest.raises(CheckpointError, match="all 1 checkpoints"):
-        newest_good_checkpoint(tmp_path, print)
+        load_best(tmp_path, read_all, print)
 
 
-def test_what_users_point_at(tmp_path: Path) -> None:
-    path = save(tmp_path / "run" / "checkpoints", 4)
+def test_what_users_point_at(save: Save, tmp_path: Path) -> None:
+    path = save(4, tmp_path / "run" / "checkpoints")
     for target in (path, tmp_path / "run", tmp_path / "run" / "checkpoints"):
-        assert find_checkpoint(target, print).path == path
+        assert load_from(target, lambda found: found.path, print) == path
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        find_checkpoint(tmp_path / "elsewhere", print)
-
-
-def test_pruning_keeps_the_newest_and_removes_half_written_ones(tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4):
-        save(tmp_path, step)
-    (tmp_path / ".writing_abc").mkdir()
-    prune_checkpoints(tmp_path, keep=2)
-    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000003", "step_00000004"]
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_an_existing_checkpoint_is_not_touched(tmp_path: Path) -> None:
-    index = save(tmp_path, 1) / "index.json"
-    before = index.stat().st_mtime_ns
-    save(tmp_path, 1)
-    assert index.stat().st_mtime_ns == before
-
-
-def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
+        load_from(tmp_path / "elsewhere", read_all, print)
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="could not be written"):
-        save(tmp_path / "file" / "checkpoints", 1)
+    with pytest.raises(CheckpointError, match="file cannot be read: Not a directory"):
+        load_from(tmp_path / "file", read_all, print)
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """A limit of 64 KiB a file, which acts as a full disk does, without its signal."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
-    yield 1 << 16
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path: Path, small_files: int) -> None:
-    save(tmp_path, 1)
-    with pytest.raises(CheckpointError, match="Earlier checkpoints are untouched"):
-        save_checkpoint(tmp_path, 2, {"weights": {"a": np.zeros(small_files, np.float32)}}, {})
-    with pytest.raises(CheckpointError, match="Earlier checkpoints are untouched"):
-        save_checkpoint(tmp_path, 2, {}, {"note": "记" * small_files})
-    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+def test_folders_without_an_index_are_none(save: Save, tmp_path: Path) -> None:
+    save(1)
+    (tmp_path / "step_00000002").mkdir()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000001"]

@@ -10,7 +10,7 @@ os.environ.setdefault("GLOG_v", "3")  # before MindSpore is imported
 import numpy as np
 import pytest
 
-from pangu_alpha.checkpoint import save_checkpoint
+from pangu_alpha.checkpoint import save_whole
 from pangu_alpha.config import build_config
 from pangu_alpha.tokenizer import load_tokenizer, train_tokenizer
 
@@ -51,5 +51,5 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "config": config.model_dump(mode="json"),
         "tokenizer_fingerprint": load_tokenizer(folder / "tok").fingerprint,
     }
-    save_checkpoint(folder / "run" / "checkpoints", 3, {"weights": weights}, state)
+    save_whole(folder / "run" / "checkpoints", 3, weights, state)
     return folder

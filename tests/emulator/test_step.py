@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pangu_alpha.checkpoint import open_checkpoint, save_checkpoint
+from pangu_alpha.checkpoint import open_checkpoint, save_whole
 from pangu_alpha.config import RunConfig, build_config
 from pangu_alpha.data import Batch
 from pangu_alpha.data.batch import make_batch
@@ -21,7 +21,8 @@ from pangu_alpha.model import build_network
 from pangu_alpha.parallel.parameters import parameter_name, row_of, tensor_names
 from pangu_alpha.parallel.parts import held_parts, join
 from pangu_alpha.runtime.device import set_device
-from pangu_alpha.training.backend import Step, reader, whole_tensors
+from pangu_alpha.training.agreement import Agreement
+from pangu_alpha.training.backend import Step, reader
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import update_scalars
@@ -51,8 +52,8 @@ def batch(seed: int) -> Batch:
     return make_batch(windows, rng.integers(0, 2**31 - 1, 4, dtype=np.int32), eod_id=EOD, pad_id=PAD)
 
 
-def whole(step: Step) -> dict[str, np.ndarray]:
-    return whole_tensors(step, recipe().model)
+def whole(step: EmulatedStep | ProcessStep) -> dict[str, np.ndarray]:
+    return {name: value.copy() for name, value in step.tensors().items()}
 
 
 def train(step: Step, batches: list[Batch]) -> list[StepResult]:
@@ -72,7 +73,7 @@ def compiled() -> EmulatedStep:
 @pytest.fixture
 def one_process(compiled: EmulatedStep) -> ProcessStep:
     """The step of one process at its start."""
-    return ProcessStep(build_network(recipe().model, seed=1), recipe(), rank=0)
+    return ProcessStep(build_network(recipe().model, seed=1), recipe(), Agreement())
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_ranks_are_filled_from_a_checkpoint_of_whole_tensors(vocab_size: int, tm
     rng = np.random.default_rng(4)
     shapes = {name: row_of(name).shape(config.model) for name in tensor_names(config.model)}
     tensors = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-    checkpoint = open_checkpoint(save_checkpoint(tmp_path, 1, {"weights": tensors}, {}))
+    checkpoint = open_checkpoint(save_whole(tmp_path, 1, tensors, {}))
     parts = {rank: held_parts(config.model, config.parallel, rank) for rank in range(8)}
     written: dict[str, dict[int, Any]] = defaultdict(dict)
 

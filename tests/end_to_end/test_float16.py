@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pangu_alpha.checkpoint import find_checkpoint, save_checkpoint
+from pangu_alpha.checkpoint import list_checkpoints, open_checkpoint, save_whole
 from pangu_alpha.config import ScheduleConfig, load_config
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.learning_rate import learning_rate
@@ -66,14 +66,10 @@ def test_its_records_are_strict_json(tiny_project: TinyProject, half_run: str) -
 
 
 def test_a_checkpoint_of_ascend_is_measured_on_a_cpu(tiny_project: TinyProject, half_run: str) -> None:
-    trained = find_checkpoint(tiny_project.folder / half_run, print)
-    settings = {**trained.state["config"], "device": "ascend"}
-    state = {**trained.state, "config": settings}
-    groups = {
-        group: {name: trained.read(name, Box.all_of(shape)) for name, shape in shapes.items()}
-        for group, shapes in trained.shapes.items()
-    }
-    save_checkpoint(tiny_project.folder / "ascend", trained.step, groups, state)
+    trained = open_checkpoint(list_checkpoints(tiny_project.folder / half_run / "checkpoints")[-1])
+    state = {**trained.state, "config": {**trained.state["config"], "device": "ascend"}}
+    tensors = {name: trained.read(name, Box.all_of(cells.shape)) for name, cells in trained.index.tensors.items()}
+    save_whole(tiny_project.folder / "ascend", trained.step, tensors, state)
     done = tiny_project.pangu(
         *("evaluate", "perplexity", "--checkpoint", "ascend", "--device", "cpu", "--input", "text.jsonl")
     )
@@ -89,7 +85,7 @@ def test_a_diverged_run_ends_and_keeps_what_was_good(tiny_project: TinyProject) 
     assert "Traceback" not in done.stderr
     assert "The run has diverged" in done.stderr or "holds numbers that are not finite" in done.stderr
     _strict((tiny_project.folder / "diverged" / "metrics.jsonl").read_text())
-    for file in (tiny_project.folder / "diverged" / "checkpoints").glob("*/*.safetensors"):
+    for file in (tiny_project.folder / "diverged" / "checkpoints").glob("*/*/*.safetensors"):
         assert all(np.isfinite(tensor).all() for tensor in load_file(file).values())
 
 

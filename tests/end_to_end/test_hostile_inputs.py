@@ -45,6 +45,11 @@ train recipe.yaml data.validation=[{path:X}]
 train recipe.yaml output=X data.train=[{path:X}]
 generate --checkpoint X --prompt 却说
 generate --checkpoint nowhere --input X
+checkpoint list X
+checkpoint show X
+checkpoint check X
+checkpoint diff X X
+checkpoint convert X NEW
 evaluate perplexity --checkpoint X --input text.jsonl
 evaluate perplexity --checkpoint nowhere --input X
 evaluate ngrams --train X.jsonl --input text.jsonl

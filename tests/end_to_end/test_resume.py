@@ -100,13 +100,16 @@ def test_a_cache_that_cannot_be_written_is_named(tiny_project: TinyProject) -> N
 def test_damaged_checkpoint_is_skipped(tiny_project: TinyProject, reference_run: str) -> None:
     shutil.copytree(tiny_project.folder / reference_run, tiny_project.folder / "damaged")
     before, newest = list_checkpoints(tiny_project.folder / "damaged" / "checkpoints")
-    weights = newest / "weights.safetensors"
+    weights = newest / "weights" / "rank_00000.safetensors"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
     done = tiny_project.pangu("train", "recipe.yaml", "output=damaged")
     assert done.returncode == 0, done.stderr
-    assert f"skipping a checkpoint: damaged/checkpoints/{newest.name}/weights.safetensors is damaged" in done.stderr
+    assert (
+        f"skipping a checkpoint: damaged/checkpoints/{newest.name}/weights/rank_00000.safetensors is damaged"
+        in done.stderr
+    )
     assert f"going on after step {int(before.name.removeprefix('step_'))}" in done.stderr
     assert tiny_project.losses("damaged") == tiny_project.losses(reference_run)
-    assert open_checkpoint(newest).step == 300, "the damaged checkpoint was not replaced by a good one"
+    assert sum(open_checkpoint(newest).check_contents()) > 0, "the damaged checkpoint was not replaced by a good one"

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from safetensors.numpy import load_file
 
+from pangu_alpha.checkpoint import open_checkpoint
 from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import load_config
+from pangu_alpha.parallel.parameters import num_parameters
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
@@ -76,15 +77,21 @@ def test_records_and_checkpoints_have_the_form_of_one_process(
     ours, theirs = tiny_project.records(handed_on_run), tiny_project.records(one_process_run)
     assert [set(record) for record in ours] == [set(record) for record in theirs]
     assert all(0.0 < record["matmul_share"] < 1.0 for record in ours)
-    for group in ("weights", "optimizer"):
-        files = [
-            tiny_project.folder / run / "checkpoints" / "step_00000008" / f"{group}.safetensors"
-            for run in (handed_on_run, one_process_run)
-        ]
-        found, expected = map(load_file, files)
-        assert {name: (value.shape, value.dtype) for name, value in found.items()} == {
-            name: (value.shape, value.dtype) for name, value in expected.items()
-        }
+    found, expected = (
+        open_checkpoint(tiny_project.folder / run / "checkpoints" / "step_00000008")
+        for run in (handed_on_run, one_process_run)
+    )
+    found.require({name: cells.shape for name, cells in expected.index.tensors.items()})
+    assert [name for name, _ in expected.index.files] == [
+        "weights/rank_00000.safetensors", "optimizer/rank_00000.safetensors",
+    ]  # fmt: skip
+    assert len(found.index.files) == 2 * 4, "each rank has not written its own part"
+    query = found.index.tensors["adam_m.layers.0.attention.query.weight"]
+    assert (query.shape, query.cell) == ((32, 32), (32, 16))
+    for checkpoint in (found, expected):
+        assert sum(checkpoint.check_contents()) == 3 * 4 * num_parameters(
+            load_config(tiny_project.recipe, SETTINGS).model
+        )
 
 
 def test_the_validation_is_that_of_the_emulated_weights(

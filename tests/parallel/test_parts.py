@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig, ParallelConfig, load_config
 from pangu_alpha.errors import LayoutError
-from pangu_alpha.parallel.parameters import MOMENTS, WORD_TABLE, parameter_names, parameter_shapes, row_of
+from pangu_alpha.parallel.parameters import (
+    MOMENTS,
+    WORD_TABLE,
+    parameter_name,
+    parameter_names,
+    parameter_shapes,
+    row_of,
+)
 from pangu_alpha.parallel.parts import (
     Box,
     Part,
@@ -23,7 +30,7 @@ from pangu_alpha.parallel.parts import (
     join,
     norm_shares,
     num_parts,
-    owners,
+    owned_boxes,
     part,
     without_padding,
 )
@@ -127,11 +134,10 @@ MANY = [
 def test_every_element_is_written_by_one_rank_that_holds_it(parallel: ParallelConfig) -> None:
     names = [prefix + name for name in parameter_names(MODEL) for prefix in ("", *MOMENTS)]
     times = {name: np.zeros(row_of(name).shape(MODEL), np.int64) for name in names}
-    for stage in range(parallel.pp):
-        for (name, box), rank in owners(MODEL, parallel, stage).items():
-            held = part(name, MODEL, parallel, rank)
-            assert without_padding(name, held, MODEL) == box
-            assert Mesh.of(parallel).place(rank).stage == stage
+    for rank in range(parallel.num_devices):
+        held = held_parts(MODEL, parallel, rank)
+        for name, box in owned_boxes(MODEL, parallel, rank).items():
+            assert without_padding(name, held[parameter_name(name)], MODEL) == box
             times[name][box.index] += 1
     assert all((count == 1).all() for count in times.values())
 
@@ -141,11 +147,12 @@ def test_replicas_share_the_writing_of_large_boxes() -> None:
     parallel = ParallelConfig(dp=8, mp=8)
     load: Counter[int] = Counter()
     writers: Counter[int] = Counter()
-    for (_, box), rank in owners(model, parallel, 0).items():
-        load[rank] += box.num_elements
-        writers[rank] += box.num_elements < 1 << 18
+    for rank in range(64):
+        for box in owned_boxes(model, parallel, rank).values():
+            load[rank] += box.num_elements
+            writers[rank] += box.num_elements < 1 << 18
     assert len(load) == 64
-    assert max(load.values()) < 1.05 * min(load.values())
+    assert max(load.values()) < 1.1 * min(load.values())
     assert set(+writers) <= set(range(8))  # small ones are the first replica's: few files hold them
 
 
@@ -154,10 +161,8 @@ def test_the_plan_of_2048_ranks_takes_under_a_second_a_rank() -> None:
 
     config = load_config("200b_2048")
     begin = time.perf_counter()
-    plan = owners.__wrapped__(config.model, config.parallel, 7)
-    assert len(held_parts(config.model, config.parallel, 2047)) > 60
-    assert time.perf_counter() - begin < 5.0  # 0.4 s on an idle machine
-    assert {rank // 128 for rank in plan.values()} == {7}
+    assert len(owned_boxes(config.model, config.parallel, 2047)) > 100
+    assert time.perf_counter() - begin < 1.0
 
 
 boxes = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=2).map(

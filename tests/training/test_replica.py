@@ -12,7 +12,8 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.model import build_network
 from pangu_alpha.training import replica
-from pangu_alpha.training.backend import reader, whole_tensors
+from pangu_alpha.training.agreement import Agreement
+from pangu_alpha.training.backend import reader
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.scalars import update_scalars
 
@@ -22,7 +23,7 @@ Sample = Callable[..., Batch]
 
 def test_another_process_goes_on_with_the_tensors_of_the_first(make_config: Config, sample_batch: Sample) -> None:
     config = make_config()
-    first, second = (ProcessStep(build_network(config.model, seed), config, rank=0) for seed in (1, 2))
+    first, second = (ProcessStep(build_network(config.model, seed), config, Agreement()) for seed in (1, 2))
     batches = [sample_batch(seed=seed) for seed in range(3)]
 
     def run(step: ProcessStep, number: int) -> float:
@@ -31,10 +32,10 @@ def test_another_process_goes_on_with_the_tensors_of_the_first(make_config: Conf
 
     for number in range(2):
         run(first, number)
-    tensors = whole_tensors(first, config.model)
-    second.load(reader(tensors))
+    second.load(reader(first.tensors()))
     assert run(second, 2) == run(first, 2)
-    assert all(np.array_equal(value, whole_tensors(second, config.model)[name]) for name, value in tensors.items())
+    tensors = first.tensors()
+    assert all(np.array_equal(value, second.tensors()[name]) for name, value in tensors.items())
     assert any(np.any(value) for name, value in tensors.items() if name.startswith("adam_v."))
 
 
@@ -55,5 +56,7 @@ def test_ranks_share_the_rows_of_every_micro_batch(
     network = build_network(config.model, seed=1)
     keys = sample_batch().sample_keys.tolist()
     for rank in range(2):
-        ProcessStep(network, config, rank)(sample_batch(), 1, update_scalars(config.optimizer, 1e-2, 0), 1.0)
+        ProcessStep(network, config, Agreement(2, rank))(
+            sample_batch(), 1, update_scalars(config.optimizer, 1e-2, 0), 1.0
+        )
     assert seen == [keys[0:2] + keys[4:6], keys[2:4] + keys[6:8]]

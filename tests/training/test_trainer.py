@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pangu_alpha.checkpoint import find_checkpoint, list_checkpoints
+from pangu_alpha.checkpoint import list_checkpoints
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.errors import CheckpointError, TrainingError
@@ -34,6 +34,9 @@ class Alone:
 
     def require_equal(self, settings: str) -> None:
         pass
+
+    def attempt(self) -> str:
+        return "a0"
 
 
 class Told:
@@ -59,9 +62,13 @@ class Told:
         self.values = {name: values + 1.0 for name, values in self.values.items()}
         return StepResult(loss, 1.0, num_tokens, skipped=False)
 
-    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, Any]]:
-        for name in names:
-            yield name, Box.all_of(self.values[name].shape), self.values[name].copy()
+    ranks = (0,)
+
+    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[Any]:
+        return (self.values[name] for name in boxes)
+
+    def require_equal_copies(self) -> None:
+        pass
 
     def load(self, read: Read) -> None:
         self.values = {name: read(name, Box.all_of(values.shape)) for name, values in self.values.items()}
@@ -135,7 +142,7 @@ def test_callbacks_are_called_in_order_around_the_loop(make_trainer: Callable[..
 def test_a_run_goes_on_where_it_was_saved(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
     make_trainer(lambda number: 3.0, "train.steps=4").run()
     trainer = make_trainer(lambda number: 2.0, "train.steps=6")
-    trainer.restore(find_checkpoint(tmp_path, print))
+    trainer.resume()
     trainer.run()
     data: Any = trainer.training_data
     assert data.seen[0] == list(range(32, 40))
@@ -147,7 +154,7 @@ def test_other_data_is_refused(make_trainer: Callable[..., Trainer], tmp_path: P
     trainer = make_trainer(lambda number: 3.0)
     trainer.training_data.fingerprint = "other"  # type: ignore[misc]
     with pytest.raises(CheckpointError, match="was trained on other data"):
-        trainer.restore(find_checkpoint(tmp_path, print))
+        trainer.resume()
 
 
 FLOAT16 = "model.compute_dtype=float16"
@@ -161,7 +168,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_good_checkpoints(
     trainer = make_trainer(lambda number: loss if number == 4 else 3.0, f"model.compute_dtype={dtype}")
     with pytest.raises(TrainingError, match=r"step 5: loss (nan|inf).*The run has diverged.*lower schedule"):
         trainer.run()
-    assert find_checkpoint(tmp_path, print).step == 4
+    assert list_checkpoints(tmp_path / "checkpoints")[-1].name == "step_00000004"
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run(
@@ -194,10 +201,10 @@ def test_overflows_that_find_the_scale_do_not_end_it_and_do_not_use_up_the_warm_
 def test_a_state_that_is_not_finite_is_not_saved(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
     trainer = make_trainer(lambda number: 3.0)
     step = _step(trainer)
-    parts = step.owned_parts
-    step.owned_parts = lambda names: (  # type: ignore[method-assign]
-        (name, box, value * math.nan if step.number >= 4 and name == "final_norm.beta" else value)
-        for name, box, value in parts(names)
+    parts = step.parts
+    step.parts = lambda rank, boxes: (  # type: ignore[method-assign]
+        value * math.nan if step.number >= 4 and name == "final_norm.beta" else value
+        for name, value in zip(boxes, parts(rank, boxes), strict=True)
     )
     with pytest.raises(TrainingError, match=r"after step 4, final_norm\.beta holds numbers that are not finite"):
         trainer.run()

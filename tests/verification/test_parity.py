@@ -5,13 +5,12 @@ The first run compiles 46 small programs, which takes minutes; they are kept, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.verification import parity
 from pangu_alpha.verification.cases import Case, quick_cases
@@ -42,8 +41,8 @@ class Echo:
     def gradients(self) -> dict[str, Any]:
         return self.found
 
-    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, Any]]:
-        return ((name, Box.all_of(MOVED[name].shape), MOVED[name]) for name in names)
+    def tensors(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: MOVED[name] for name in names}
 
 
 def complaints(

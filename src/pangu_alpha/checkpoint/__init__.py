@@ -1,23 +1,34 @@
-"""Checkpoints: a directory a step, tensors in safetensors files, everything else in `index.json`. No MindSpore here."""
+"""Checkpoints that many ranks write and any mesh reads, see docs/checkpoints.md. No MindSpore here."""
 
+from pangu_alpha.checkpoint.index import OPTIMIZER, WEIGHTS, Health, group_of
+from pangu_alpha.checkpoint.retention import prune, remove_unfinished
+from pangu_alpha.checkpoint.saving import Parts, Save, commit, save_part, save_whole, step_name
 from pangu_alpha.checkpoint.store import (
     Checkpoint,
-    find_checkpoint,
+    candidates,
     list_checkpoints,
-    newest_good_checkpoint,
+    load_best,
+    load_from,
     open_checkpoint,
-    prune_checkpoints,
-    save_checkpoint,
-    step_name,
 )
 
 __all__ = [
+    "OPTIMIZER",
+    "WEIGHTS",
     "Checkpoint",
-    "find_checkpoint",
+    "Health",
+    "Parts",
+    "Save",
+    "candidates",
+    "commit",
+    "group_of",
     "list_checkpoints",
-    "newest_good_checkpoint",
+    "load_best",
+    "load_from",
     "open_checkpoint",
-    "prune_checkpoints",
-    "save_checkpoint",
+    "prune",
+    "remove_unfinished",
+    "save_part",
+    "save_whole",
     "step_name",
 ]

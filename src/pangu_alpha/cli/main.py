@@ -25,6 +25,7 @@ VERBS = {
     "verify": "execute the programs of many layouts here and compare them with one device",
     "train": "train a network",
     "launch": "start a training of several processes, here or on a cluster, and follow it",
+    "checkpoint": "list, show, check, compare and rewrite what a run has saved",
     "generate": "continue prompts with a trained network",
     "evaluate": "measure a trained network",
     "doctor": "find what would break a job before it starts",

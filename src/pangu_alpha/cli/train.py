@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pangu_alpha.data import ValidationData
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
-    from pangu_alpha.training.trainer import Trainer
 
 
 ENDING_SECONDS = 60.0
@@ -148,7 +147,7 @@ def _train(config: RunConfig, verbose: bool, report: Reporter, processes: Proces
     from pangu_alpha.training.trainer import Trainer
 
     trainer = Trainer(config, training_data, backend, default_callbacks(), report)
-    _resume(trainer)
+    trainer.resume()
     if trainer.is_main:
         _introduce(config, trainer.progress.step, processes)
     trainer.run()
@@ -179,15 +178,6 @@ def _emulator(
     from pangu_alpha.emulator.backend import emulated_backend
 
     return emulated_backend(config, validation_data, processes)
-
-
-def _resume(trainer: Trainer) -> None:
-    from pangu_alpha.checkpoint import newest_good_checkpoint
-    from pangu_alpha.run_folder import CHECKPOINTS
-
-    checkpoint = newest_good_checkpoint(trainer.config.output / CHECKPOINTS, say)
-    if checkpoint is not None:
-        trainer.restore(checkpoint)
 
 
 def _introduce(config: RunConfig, step: int, processes: Processes | None) -> None:

@@ -36,7 +36,10 @@ _WITHOUT_EFFECT: Any = {
     "schedule": ...,
     "loss_scale": ...,
     "fuse_operators": ...,
-    "train": {"steps", "seed", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"},
+    "train": {
+        *("steps", "seed", "log_every", "validate_every", "checkpoint_every", "checkpoint_minutes"),
+        *("background_saving", "keep_checkpoints", "keep_every"),
+    },
 }
 """Settings that no program depends on. The compilers are given the recipe without them: to read one is an error."""
 

@@ -203,5 +203,11 @@ class TrainConfig(Settings):
     """Steps between passes over the validation data."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Steps between checkpoints; the last step always has one."""
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
+    """Minutes after which there is a checkpoint, however few steps were made. `null`: steps alone decide."""
+    background_saving: bool = True
+    """Whether the training goes on while a checkpoint is written: each process then has a copy of what it writes."""
     keep_checkpoints: int = Field(default=2, ge=1)
-    """Newest checkpoints that are kept."""
+    """Newest checkpoints that are kept, beside those of `keep_every`."""
+    keep_every: int | None = Field(default=None, ge=1)
+    """Checkpoints whose step this divides are never removed. `null`: none is."""

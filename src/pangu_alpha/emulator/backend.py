@@ -7,13 +7,14 @@ from collections.abc import Callable
 import mindspore as ms
 
 from pangu_alpha.compiler.programs import compile_ranks
-from pangu_alpha.config import ModelConfig, ParallelConfig, RunConfig
+from pangu_alpha.config import ParallelConfig, RunConfig
 from pangu_alpha.data import ValidationData
 from pangu_alpha.emulator.processes import Processes
 from pangu_alpha.emulator.step import EmulatedStep, load_machine
 from pangu_alpha.model import PanguAlpha, build_network, set_parameters
 from pangu_alpha.runtime.matmul_rate import matmul_rate
-from pangu_alpha.training.backend import Backend, reader, whole_tensors
+from pangu_alpha.training.agreement import Agreement
+from pangu_alpha.training.backend import Backend, reader
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.validation import LossEvaluator
 
@@ -34,14 +35,12 @@ def emulated_backend(config: RunConfig, validation_data: ValidationData | None, 
     step = EmulatedStep(config, load_machine(mine, transport=processes.transport))
     alone = _in_one_process(config)
     network = build_network(alone.model, alone.train.seed)
-    step.load(reader(whole_tensors(ProcessStep(network, alone, rank=0), config.model)))
+    step.load(reader(ProcessStep(network, alone, Agreement()).tensors()))
     return Backend(
         step=step,
         workers=processes,
         is_main=processes.is_main,
-        mean_loss=None
-        if validation_data is None
-        else _validation(step, config.model, network, validation_data, processes),
+        mean_loss=None if validation_data is None else _validation(step, network, validation_data, processes),
         matmul_flops=processes.of_main(lambda: matmul_rate("cpu", ms.float32)),
     )
 
@@ -54,13 +53,13 @@ def _in_one_process(config: RunConfig) -> RunConfig:
 
 
 def _validation(
-    step: EmulatedStep, model: ModelConfig, network: PanguAlpha, data: ValidationData, processes: Processes
+    step: EmulatedStep, network: PanguAlpha, data: ValidationData, processes: Processes
 ) -> Callable[[], float]:
     evaluator = LossEvaluator(network, data, dp=1, rank=0)
 
     def mean_loss() -> float:
         parameters = network.trainable_params()
-        weights = whole_tensors(step, model, [item.name for item in parameters])
+        weights = step.tensors([item.name for item in parameters])
         if processes.is_main:
             set_parameters(parameters, weights)
         return processes.of_main(evaluator.mean_loss)

@@ -98,6 +98,12 @@ class Machine:
         """What each rank of this process that has the parameter holds of it."""
         return {rank: self._parts[rank][name] for rank, program in self._ranks.items() if name in program.parameters}
 
+    def part(self, rank: int, name: str) -> tuple[Part, Array]:
+        """A rank's part of a parameter that has a value, and where it lies; not a copy."""
+        value = self._ranks[rank].parameters[name].value
+        assert value is not None
+        return self._parts[rank][name], value
+
     def write(self, rank: int, name: str, values: Array) -> None:
         """Replace a rank's part of a parameter."""
         self._ranks[rank].parameters[name].write(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
@@ -41,7 +42,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files."""
+        """Whether this process is the one that writes down what is not a rank's own."""
         return self.ranks[0] == 0
 
     def __str__(self) -> str:
@@ -65,3 +66,7 @@ class Processes:
             raise ConfigError(
                 "the processes of this job were started with different settings: give all the same recipe and overrides"
             )
+
+    def attempt(self) -> str:
+        """See `Workers`."""
+        return self.of_main(lambda: secrets.token_hex(8))

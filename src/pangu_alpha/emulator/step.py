@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -52,12 +52,25 @@ class EmulatedStep:
         skipped = self._may_overflow and not np.isfinite(norm)
         return StepResult(loss, norm, num_tokens, skipped)
 
-    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, Array]]:
-        """See `Step`. The ranks' parts are joined and compared, and the process of rank 0 writes them down."""
-        for name in names:
-            whole = self._stripped(name, self.machine.gather([name])[name])
-            if 0 in self.machine.ranks:
-                yield name, Box.all_of(whole.shape), whole
+    @property
+    def ranks(self) -> Collection[int]:
+        """See `Step`."""
+        return self.machine.ranks
+
+    def tensors(self, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Weights and moments, whole, without padding; None: all of them. All processes must ask.
+
+        Raises:
+            LayoutError: two ranks hold the same part of a tensor, and not the same values.
+        """
+        names = tensor_names(self._config.model) if names is None else names
+        return {name: self._stripped(name, tensor) for name, tensor in self.machine.gather(names).items()}
+
+    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[Array]:
+        """See `Step`."""
+        for name, box in boxes.items():
+            held, values = self.machine.part(rank, name)
+            yield values[box.index_in(held.box)]
 
     def load(self, read: Read) -> None:
         """See `Step`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mindspore import Tensor
 
-from pangu_alpha.checkpoint import Checkpoint, find_checkpoint
+from pangu_alpha.checkpoint import Checkpoint, load_from
 from pangu_alpha.config import DeviceKind, RunConfig, build_config
 from pangu_alpha.console import say
 from pangu_alpha.errors import TokenizerError
@@ -43,7 +43,12 @@ def load_trained(
         TokenizerError: there is no tokenizer, it is damaged, or it is not the one the network was trained with.
         DeviceError: MindSpore cannot use the device here.
     """
-    checkpoint = find_checkpoint(path, say)
+    return load_from(path, lambda checkpoint: _load(checkpoint, tokenizer, device, fuse_operators), say)
+
+
+def _load(
+    checkpoint: Checkpoint, tokenizer: Path | None, device: DeviceKind | None, fuse_operators: bool
+) -> TrainedModel:
     settings = checkpoint.state["config"]
     overrides = [] if device is None else [f"device={device}"]
     if (device or settings["device"]) == "cpu" and settings["model"]["compute_dtype"] == "bfloat16":
@@ -56,7 +61,7 @@ def load_trained(
     # Not `build_network`: drawing starting values that are replaced at once takes minutes for a large network.
     network = PanguAlpha(config.model)
     parameters = network.trainable_params()
-    checkpoint.require_shapes("weights", {item.name: tuple(item.shape) for item in parameters})
+    checkpoint.require({item.name: tuple(item.shape) for item in parameters}, weights_only=True)
     for item in parameters:
         item.set_data(Tensor(checkpoint.read(item.name, Box.all_of(item.shape))))
     network.set_train(False)

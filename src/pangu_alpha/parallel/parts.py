@@ -7,7 +7,6 @@ need not tell each other what they hold.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig, ParallelConfig
 from pangu_alpha.errors import LayoutError
-from pangu_alpha.parallel.parameters import MOMENTS, Shape, parameter_names, row_of, stages_holding
+from pangu_alpha.parallel.parameters import MOMENTS, Shape, parameter_names, row_of, stages_holding, tensor_names
 from pangu_alpha.topology.mesh import Axis, Mesh
 from pangu_alpha.topology.stages import place_layers
 
@@ -63,12 +62,13 @@ class Box:
         stop = map(min, self.stop, other.stop)
         return Box(begin, tuple(max(0, end - first) for first, end in zip(begin, stop, strict=True)))
 
+    def within(self, outer: Box) -> Box:
+        """The same box, counted from where `outer` begins, in which it lies."""
+        return Box(tuple(begin - first for begin, first in zip(self.begin, outer.begin, strict=True)), self.shape)
+
     def index_in(self, outer: Box) -> tuple[slice, ...]:
-        """Cuts the box out of a tensor that holds just `outer`, which it lies in."""
-        return tuple(
-            slice(begin - first, begin - first + size)
-            for begin, first, size in zip(self.begin, outer.begin, self.shape, strict=True)
-        )
+        """Cuts the box out of a tensor that holds just `outer`, in which it lies."""
+        return self.within(outer).index
 
 
 @dataclass(frozen=True)
@@ -143,29 +143,41 @@ def norm_shares(names: Sequence[str], model: ModelConfig, parallel: ParallelConf
     ]
 
 
-@cache
-def owners(model: ModelConfig, parallel: ParallelConfig, stage: int) -> Mapping[tuple[str, Box], int]:
-    """Which rank of `stage` writes each distinct box of its tensors, weights and moments. All ranks find the same.
+def owned_boxes(model: ModelConfig, parallel: ParallelConfig, rank: int) -> dict[str, Box]:
+    """What `rank` writes down of weights and moments, in the order of `tensor_names`: of each one box at most.
 
-    Boxes are without padding, and empty ones are nobody's. Of the ranks that hold the same large box, the one with the
-    least to write so far gets it, the largest boxes first. A copy of another stage's parameter is not written.
+    Together the ranks write every element once; none needs to ask another. Boxes are without padding, and empty ones
+    are nobody's. The holders of the same large box take turns, from tensor to tensor in the order of their size, so
+    that all have about the same to write; a copy of another stage's parameter is not written.
     """
-    places = place_layers(model, parallel)
-    holders: dict[tuple[str, Box], list[int]] = defaultdict(list)
-    for rank in Mesh.of(parallel).stage_ranks(stage):
-        for name, held in held_parts(model, parallel, rank).items():
-            box = without_padding(name, held, model)
-            if box.num_elements and stages_holding(name, places)[0] == stage:
-                holders[name, box].append(rank)
-    load = dict.fromkeys(Mesh.of(parallel).stage_ranks(stage), 0)
-    writers = {}
-    for name, box in sorted(holders, key=lambda key: -key[1].num_elements):  # stable: alike on every rank
-        for prefix in ("", *MOMENTS):
-            ranks = holders[name, box] if box.num_elements >= _SMALL else holders[name, box][:1]
-            writer = min(ranks, key=lambda rank: (load[rank], rank))
-            load[writer] += box.num_elements
-            writers[prefix + name, box] = writer
-    return writers
+    mesh, places = Mesh.of(parallel), place_layers(model, parallel)
+    place = mesh.place(rank)
+    turns = _turns(model, parallel, place.stage)
+    owned = {}
+    for name, held in held_parts(model, parallel, rank).items():
+        box = without_padding(name, held, model)
+        if not box.num_elements or stages_holding(name, places)[0] != place.stage:
+            continue
+        cut_by = {axis for axes in cutting_axes(name, model, parallel) for axis in axes}
+        among: tuple[tuple[Axis, int], ...] = (("dp", place.replica), ("mp", place.slice))
+        copies = [(position, mesh.size(axis)) for axis, position in among if axis not in cut_by]
+        for number, prefix in enumerate(("", *MOMENTS)):
+            writer = (turns[name] + number) % math.prod(size for _, size in copies) if name in turns else 0
+            if _number(copies) == writer:
+                owned[prefix + name] = box
+    return {name: owned[name] for name in tensor_names(model) if name in owned}
+
+
+@cache
+def _turns(model: ModelConfig, parallel: ParallelConfig, stage: int) -> Mapping[str, int]:
+    """The turn at which the holders of each large box of a stage are, when it comes to that tensor."""
+    sizes = {}
+    for name in _names_of(model, parallel, stage):
+        row, cuts = row_of(name), cutting_axes(name, model, parallel)
+        num_parts = math.prod(Mesh.of(parallel).size(axis) for axes in cuts for axis in axes)
+        sizes[name] = math.prod(row.padded_shape(model, parallel.mp)) // num_parts
+    large = sorted((name for name, size in sizes.items() if size >= _SMALL), key=lambda name: -sizes[name])
+    return {name: (1 + len(MOMENTS)) * number for number, name in enumerate(large)}
 
 
 def without_padding(name: str, held: Part, model: ModelConfig) -> Box:

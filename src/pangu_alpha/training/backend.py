@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.config import ModelConfig
 from pangu_alpha.data import Batch
-from pangu_alpha.errors import LayoutError
-from pangu_alpha.parallel.parameters import row_of, tensor_names
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import UpdateScalars
@@ -35,11 +32,23 @@ class Step(Protocol):
         """
         ...
 
-    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, NDArray[np.floating]]]:
-        """The parts of weights and moments that this process writes down: name, place in the whole, values.
+    @property
+    def ranks(self) -> Collection[int]:
+        """The ranks of the mesh that this process plays: one, or in the emulator perhaps all."""
+        ...
 
-        One at a time, without padding, good until the next step. Together the processes yield every element once. All
-        must ask, for the same names, and take all.
+    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
+        """What `rank` holds of weights and moments: these boxes of them, in this order.
+
+        One at a time, good until the next step.
+        """
+        ...
+
+    def require_equal_copies(self) -> None:
+        """Compare weights and moments on the ranks that hold the same part of them. All processes must ask.
+
+        Raises:
+            LayoutError: two ranks hold other values.
         """
         ...
 
@@ -63,6 +72,10 @@ class Workers(Protocol):
         """
         ...
 
+    def attempt(self) -> str:
+        """A text that no other start of a job has, the same on all of them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -76,27 +89,6 @@ class Backend:
     """Mean loss of a token of the validation data, without dropout; None when there is none. All processes must ask."""
     matmul_flops: float
     """Floating-point operations a second of large matrix products on all devices together; NaN where not `is_main`."""
-
-
-def whole_tensors(
-    step: Step, model: ModelConfig, names: Sequence[str] | None = None
-) -> dict[str, NDArray[np.floating]]:
-    """Weights and moments, as far as this process writes them down. All processes must ask.
-
-    Args:
-        step: has them.
-        model: the network's settings.
-        names: of those that are wanted; None: all.
-
-    Raises:
-        LayoutError: the process writes down a part of one only.
-    """
-    tensors = {}
-    for name, box, values in step.owned_parts(tensor_names(model) if names is None else names):
-        if box != Box.all_of(row_of(name).shape(model)):
-            raise LayoutError(f"{name} is written down in several parts: this process has it nowhere whole")
-        tensors[name] = values
-    return tensors
 
 
 def reader(tensors: Mapping[str, NDArray[np.floating]]) -> Read:

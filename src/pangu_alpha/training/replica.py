@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import xxhash
 from mindspore import Tensor
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch, ValidationData
+from pangu_alpha.errors import LayoutError
 from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.parallel.parts import Box
@@ -26,23 +28,39 @@ from pangu_alpha.training.validation import LossEvaluator
 class ProcessStep:
     """`TrainStep` on this process's rows of every batch, see `Step`."""
 
-    def __init__(self, network: PanguAlpha, config: RunConfig, rank: int) -> None:
+    def __init__(self, network: PanguAlpha, config: RunConfig, workers: Agreement) -> None:
         self._step = TrainStep(network, config)
         optimizer = self._step.optimizer
         parameters = [*network.trainable_params(), *optimizer.first_moments, *optimizer.second_moments]
         self._parameters = {item.name: item for item in parameters}
-        self._num_parts, self._dp, self._rank = config.train.num_micro_batches, config.parallel.dp, rank
+        self._config, self._workers = config, workers
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         """See `Step`."""
         return self._step(list(self._micro_batches(batch)), num_tokens, scalars, loss_scale)
 
-    def owned_parts(self, names: Sequence[str]) -> Iterator[tuple[str, Box, NDArray[np.floating]]]:
-        """See `Step`. Every process holds everything, and the first one writes it down."""
-        if self._rank == 0:
-            for name in names:
-                item = self._parameters[name]
-                yield name, Box.all_of(item.shape), item.asnumpy()
+    @property
+    def ranks(self) -> tuple[int]:
+        """See `Step`."""
+        return (self._workers.rank,)
+
+    def tensors(self, names: Sequence[str] | None = None) -> dict[str, NDArray[np.floating]]:
+        """Weights and moments, whole; None: all of them."""
+        return {name: self._parameters[name].asnumpy() for name in names or self._parameters}
+
+    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
+        """See `Step`. Every process holds everything."""
+        for name, box in boxes.items():
+            yield self._parameters[name].asnumpy()[box.index]
+
+    def require_equal_copies(self) -> None:
+        """See `Step`."""
+        for name, item in () if self._workers.is_alone else self._parameters.items():
+            if not self._workers.is_equal(xxhash.xxh3_128_digest(np.ascontiguousarray(item.asnumpy()).data)):
+                raise LayoutError(
+                    f"{name} is not the same on all processes, which have added up the same gradients: the hardware or "
+                    "a library computes wrongly on one of them. The last checkpoint was compared and is good"
+                )
 
     def load(self, read: Read) -> None:
         """See `Step`."""
@@ -51,9 +69,10 @@ class ProcessStep:
 
     def _micro_batches(self, batch: Batch) -> Iterator[Batch]:
         """This rank's rows. Micro-batch m of all ranks together is the m-th part of the global batch."""
-        rows = len(batch.input_ids) // (self._num_parts * self._dp)
-        for part in range(self._num_parts):
-            first = (part * self._dp + self._rank) * rows
+        num_parts, dp = self._config.train.num_micro_batches, self._config.parallel.dp
+        rows = len(batch.input_ids) // (num_parts * dp)
+        for part in range(num_parts):
+            first = (part * dp + self._workers.rank) * rows
             yield batch.rows(first, first + rows)
 
 
@@ -64,9 +83,10 @@ def process_backend(config: RunConfig, validation_data: ValidationData | None, r
         rank: this process's number among the data-parallel ones.
     """
     network = build_network(config.model, config.train.seed)
+    workers = Agreement(config.parallel.dp, rank)
     return Backend(
-        step=ProcessStep(network, config, rank),
-        workers=Agreement(config.parallel.dp),
+        step=ProcessStep(network, config, workers),
+        workers=workers,
         is_main=rank == 0,
         mean_loss=None
         if validation_data is None

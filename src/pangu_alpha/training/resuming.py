@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pangu_alpha.checkpoint import list_checkpoints, newest_good_checkpoint, step_name
+from pangu_alpha.checkpoint import Checkpoint, candidates, list_checkpoints, step_name
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say
-from pangu_alpha.errors import CheckpointError
+from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.run_folder import CHECKPOINTS
 
+_MAX_BYTES = 16 << 30
+"""Of a checkpoint that is read before its run is called finished: more takes too long."""
 Effect = Literal["mathematics", "course", "nothing"]
 EFFECTS: Mapping[str, Effect] = {
     "device": "nothing",
@@ -40,7 +42,10 @@ EFFECTS: Mapping[str, Effect] = {
     "train.log_every": "nothing",
     "train.validate_every": "nothing",
     "train.checkpoint_every": "nothing",
+    "train.checkpoint_minutes": "nothing",
+    "train.background_saving": "nothing",
     "train.keep_checkpoints": "nothing",
+    "train.keep_every": "nothing",
     "optimizer.kind": "mathematics",
     "optimizer.beta1": "course",
     "optimizer.beta2": "course",
@@ -103,8 +108,8 @@ def say_if_finished(config: RunConfig) -> bool:
     root = config.output / CHECKPOINTS
     if not any(path.name >= step_name(config.train.steps) for path in list_checkpoints(root)):
         return False
-    checkpoint = newest_good_checkpoint(root, say)
-    if checkpoint is None or checkpoint.step < config.train.steps:
+    checkpoint = next(candidates(root, lambda line: None), None)
+    if checkpoint is None or checkpoint.step < config.train.steps or _is_damaged(checkpoint):
         return False
     compare_settings(checkpoint.state["config"], config, checkpoint.path)
     say(
@@ -112,6 +117,18 @@ def say_if_finished(config: RunConfig) -> bool:
         "further, raise train.steps; to train anew, set output to a new directory"
     )
     return True
+
+
+def _is_damaged(checkpoint: Checkpoint) -> bool:
+    """Whether its contents are not what was written; those of a large one are taken as they are."""
+    if checkpoint.num_bytes > _MAX_BYTES:
+        return False
+    try:
+        for _ in checkpoint.check_contents():
+            pass
+    except DamagedError:
+        return True
+    return False
 
 
 def effect_of(name: str) -> Effect:

@@ -7,23 +7,25 @@ import platform
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pangu_alpha import __version__
-from pangu_alpha.checkpoint import Checkpoint
+from pangu_alpha.checkpoint import Checkpoint, Health, Parts, candidates, list_checkpoints
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData
-from pangu_alpha.errors import CheckpointError, TrainingError
-from pangu_alpha.parallel.parameters import MOMENTS, row_of, tensor_names
-from pangu_alpha.training.backend import Backend, whole_tensors
+from pangu_alpha.errors import CheckpointError, DamagedError, TrainingError
+from pangu_alpha.parallel.parameters import Shape, row_of, tensor_names
+from pangu_alpha.run_folder import CHECKPOINTS
+from pangu_alpha.training.backend import Backend, Workers
 from pangu_alpha.training.callbacks import Callback
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
@@ -71,6 +73,12 @@ class Trainer:
         """The signal that asked the run to stop, once all ranks have agreed on it."""
         self.validation: Validation | None = None
         """The last one of this start, which callbacks after `Validate` read."""
+        self.last_spike: int | None = None
+        """The last step whose loss or gradient was one, which callbacks after `ReportSpikes` read; of the main rank."""
+        self.damaged: set[Path] = set()
+        """Checkpoints of the run that could not be read to the end."""
+        self.attempt = backend.workers.attempt()
+        """This start's name, the same on all ranks."""
         self._backend = backend
         initial_scale = config.loss_scale.initial if config.model.compute_dtype == "float16" else 1.0
         self.scaler = LossScaler(config.loss_scale, initial_scale)
@@ -79,8 +87,18 @@ class Trainer:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files."""
+        """Whether this process is the one that writes down what is not a rank's own."""
         return self._backend.is_main
+
+    @property
+    def workers(self) -> Workers:
+        """What the processes of the job agree by."""
+        return self._backend.workers
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Of all weights and moments, without padding."""
+        return {name: row_of(name).shape(self.config.model) for name in tensor_names(self.config.model)}
 
     def run(self) -> None:
         """Train from the current progress to the last step, or until a signal.
@@ -89,10 +107,10 @@ class Trainer:
             ConfigError: the ranks of the job have different settings.
             TrainingError: the loss is not finite, or every step overflows; what was saved before is still there.
         """
-        workers = self._backend.workers
-        workers.require_equal(self.config.model_dump_json())
-        with self._catching_signals():
+        self.workers.require_equal(self.config.model_dump_json())
+        with self._catching_signals(), ExitStack() as stack:
             for callback in self.callbacks:
+                stack.callback(callback.close)
                 callback.on_start(self)
             self._report("compiling", self.progress.step)
             while self.progress.step < self.config.train.steps and self.stop_signal is None:
@@ -100,7 +118,7 @@ class Trainer:
                 self._report("training", self.progress.step)
                 for callback in self.callbacks:
                     callback.on_step(self, metrics)
-                self.stop_signal = workers.largest(self._wanted_signal or 0) or None
+                self.stop_signal = self.workers.largest(self._wanted_signal or 0) or None
             for callback in self.callbacks:
                 callback.on_end(self)
 
@@ -143,12 +161,44 @@ class Trainer:
             },
         }
 
-    def tensors(self) -> dict[str, dict[str, NDArray[np.floating]]]:
-        """The weights and the optimizer's moments, as `save_checkpoint` takes them. All ranks must ask."""
-        groups: dict[str, dict[str, NDArray[np.floating]]] = {"weights": {}, "optimizer": {}}
-        for name, tensor in whole_tensors(self._backend.step, self.config.model).items():
-            groups[_group(name)][name] = tensor
-        return groups
+    def health(self, metrics: StepMetrics) -> Health:
+        """How the run is after the step of `metrics`."""
+        return Health(metrics.loss, metrics.grad_norm, self.last_spike == metrics.step)
+
+    @property
+    def parts(self) -> dict[int, Parts]:
+        """For each rank that this process plays, what gives the values of what it holds."""
+        return {rank: partial(self._backend.step.parts, rank) for rank in self._backend.step.ranks}
+
+    def require_equal_copies(self) -> None:
+        """Compare weights and moments on the ranks that hold the same part of them. All ranks must ask.
+
+        Raises:
+            LayoutError: two ranks hold other values.
+        """
+        self._backend.step.require_equal_copies()
+
+    def resume(self) -> None:
+        """Go on from the best checkpoint of the run that all ranks can read; start anew when there is none.
+
+        Raises:
+            CheckpointError: it is of another network or of other training data, or all are damaged.
+        """
+        root = self.config.output / CHECKPOINTS
+        for checkpoint in candidates(root, say if self.is_main else lambda line: None):
+            problem = ""
+            try:
+                self.restore(checkpoint)
+            except DamagedError as error:
+                problem = str(error)
+                say(f"skipping a checkpoint: {problem}")
+            finally:
+                checkpoint.close()
+            if not self.workers.largest(bool(problem)):
+                return
+            self.damaged.add(checkpoint.path)
+        if paths := list_checkpoints(root):
+            raise CheckpointError(f"all {len(paths)} checkpoints under {root} are damaged. Remove them to start anew")
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`.
@@ -165,11 +215,7 @@ class Trainer:
                 f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
                 "in the data means nothing here. Restore the data settings, or set output to a new directory"
             )
-        shapes: dict[str, dict[str, tuple[int, ...]]] = {"weights": {}, "optimizer": {}}
-        for name in tensor_names(self.config.model):
-            shapes[_group(name)][name] = row_of(name).shape(self.config.model)
-        for group, expected in shapes.items():
-            checkpoint.require_shapes(group, expected)
+        checkpoint.require(self.shapes)
         self._backend.step.load(checkpoint.read)
         self.progress = Progress(**state["progress"])
         self.scaler.scale = state["loss_scale"]["scale"]
@@ -245,8 +291,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _group(name: str) -> str:
-    """The file of a checkpoint that a tensor is in."""
-    return "optimizer" if name.startswith(MOMENTS) else "weights"

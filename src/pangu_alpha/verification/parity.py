@@ -34,7 +34,7 @@ from pangu_alpha.program.graph import read_program
 from pangu_alpha.program.report import compare
 from pangu_alpha.program.traffic import collectives
 from pangu_alpha.topology.mesh import Mesh
-from pangu_alpha.training.backend import reader, whole_tensors
+from pangu_alpha.training.backend import reader
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import update_scalars
 from pangu_alpha.verification.cases import COMPUTE_DTYPES, Case, batches
@@ -139,7 +139,7 @@ def compare_exactly(step: EmulatedStep, config: RunConfig, reference: RunConfig)
         _steps("float64 gradient norm", "grad_norm", results, wanted.results, LOSS_EXACT),
         _without_gradient(gradients, wanted.gradients),
         _worst("float64 gradient", gradients, wanted.gradients, None, GRADIENT_EXACT),
-        _worst("float64 update", whole_tensors(step, config.model, list(begin)), wanted.tensors, begin, UPDATE_EXACT),
+        _worst("float64 update", step.tensors(list(begin)), wanted.tensors, begin, UPDATE_EXACT),
     ]
 
 
@@ -179,16 +179,14 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
 
 
 def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Difference]:
-    before = {name: value.copy() for name, value in whole_tensors(step, config.model).items()}
+    before = {name: value.copy() for name, value in step.tensors().items()}
     rank = step.machine.plant_overflow()
     if rank is None:
         return []
     batch = batches(config.train.batch_size)[0]
     scalars = update_scalars(config.optimizer, 1e-2, 1)
     result = step(batch, int(batch.loss_mask.sum()), scalars, loss_scale=1.0)
-    moved = [
-        name for name, value in whole_tensors(step, config.model).items() if not np.array_equal(value, before[name])
-    ]
+    moved = [name for name, value in step.tensors().items() if not np.array_equal(value, before[name])]
     where = f"rank {rank} overflowed alone; " + (f"{moved[0]} moved" if moved else "the step was not skipped")
     num_wrong = len(moved) + (not result.skipped)
     return [Difference("tensors moved by an overflow", num_wrong, 0, where if num_wrong else "")]

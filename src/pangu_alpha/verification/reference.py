@@ -18,7 +18,8 @@ from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.emulator.step import emulated_step
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors, build_network
 from pangu_alpha.parallel.parameters import MOMENTS
-from pangu_alpha.training.backend import Step, reader, whole_tensors
+from pangu_alpha.training.agreement import Agreement
+from pangu_alpha.training.backend import Step, reader
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import LossScaler
 from pangu_alpha.training.replica import ProcessStep
@@ -91,14 +92,14 @@ def exact(config: RunConfig) -> Exact:
     step.load(reader(start(config.model, config.train.seed)))
     gradients: Tensors = {}
     results = run(step, config, lambda: gradients.update(step.gradients()))
-    return Exact(results, gradients, whole_tensors(step, config.model))
+    return Exact(results, gradients, step.tensors())
 
 
 @cache
 def anchor(config: RunConfig) -> Anchor:
     """The network of `config` on MindSpore's CPU kernels."""
     network = build_network(config.model, config.train.seed)
-    step = ProcessStep(network, config, rank=0)
+    step = ProcessStep(network, config, Agreement())
     step.load(reader(start(config.model, config.train.seed)))
     norms = _first_gradient_norms(network, config.train.batch_size)
     return Anchor(run(step, config), norms)

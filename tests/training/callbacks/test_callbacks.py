@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.training.callbacks.conftest import metrics, run
 
-from pangu_alpha.checkpoint import list_checkpoints
 from pangu_alpha.records import read_records
 from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
 from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
@@ -23,51 +19,6 @@ from pangu_alpha.training.callbacks.spikes import WINDOW, ReportSpikes, is_spike
 from pangu_alpha.training.callbacks.tensorboard import WriteTensorBoard
 from pangu_alpha.training.callbacks.validation import Validate, read_validations
 from pangu_alpha.training.metrics import StepMetrics
-
-
-def metrics(step: int, loss: float = 3.0, **changes: Any) -> StepMetrics:
-    values: dict[str, Any] = {
-        "step": step, "loss": loss, "learning_rate": 1e-3, "grad_norm": 1.0, "num_tokens": 2048,
-        "consumed_samples": 8 * step, "seconds": 0.5, "tokens_per_second": 4096.0, "model_flops_per_second": 1e11,
-        "matmul_share": 0.7, "loss_scale": 1.0, "skipped": False,
-    }  # fmt: skip
-    return StepMetrics(**{**values, **changes})
-
-
-@pytest.fixture
-def trainer(tmp_path: Path) -> Any:
-    phases: list[str] = []
-
-    @contextmanager
-    def phase(name: str) -> Iterator[None]:
-        phases.append(name)
-        yield
-
-    train = SimpleNamespace(
-        steps=8, validate_every=4, log_every=2, batch_size=8, checkpoint_every=4, keep_checkpoints=1
-    )
-    return SimpleNamespace(
-        is_main=True,
-        config=SimpleNamespace(output=tmp_path, train=train),
-        progress=SimpleNamespace(step=0),
-        validate=lambda: 2.5,
-        validation=None,
-        phase=phase,
-        phases=phases,
-        tensors=dict,
-        state=lambda: {"progress": 1},
-    )
-
-
-def run(trainer: Any, steps: range, *callbacks: Any, record: Callable[[int], StepMetrics] = metrics) -> None:
-    for callback in callbacks:
-        callback.on_start(trainer)
-    for step in steps:
-        trainer.progress.step = step
-        for callback in callbacks:
-            callback.on_step(trainer, record(step))
-    for callback in callbacks:
-        callback.on_end(trainer)
 
 
 def test_metrics_of_steps_done_again_are_dropped(trainer: Any) -> None:
@@ -94,15 +45,9 @@ def test_other_ranks_validate_but_write_nothing(trainer: Any) -> None:
     trainer.is_main = False
     calls = []
     trainer.validate = lambda: calls.append(1) or 2.5
-    run(trainer, range(1, 9), WriteMetrics(), Validate(), WriteTensorBoard(), PlotLoss(), SaveCheckpoints())
+    run(trainer, range(1, 9), WriteMetrics(), Validate(), WriteTensorBoard(), PlotLoss())
     assert len(calls) == 2
     assert list(trainer.config.output.iterdir()) == []
-
-
-def test_checkpoints_are_saved_in_time_and_pruned(trainer: Any) -> None:
-    run(trainer, range(1, 8), SaveCheckpoints())
-    (path,) = list_checkpoints(trainer.config.output / "checkpoints")
-    assert path.name == "step_00000007"
 
 
 def test_validating_and_saving_are_reported(trainer: Any) -> None:

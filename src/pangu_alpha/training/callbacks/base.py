@@ -19,5 +19,8 @@ class Callback:
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """After each step."""
 
+    def close(self) -> None:
+        """However the run ends, also by an error; after `on_end` if that is called."""
+
     def on_end(self, trainer: Trainer) -> None:
         """After the last step, or after the one during which a signal came."""

@@ -2,45 +2,199 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pangu_alpha.checkpoint import prune_checkpoints, save_checkpoint
+import numpy as np
+from numpy.typing import NDArray
+
+from pangu_alpha.checkpoint import Parts, Save, commit, open_checkpoint, prune, remove_unfinished, save_part
 from pangu_alpha.console import say
-from pangu_alpha.run_folder import CHECKPOINTS
+from pangu_alpha.errors import CheckpointError
+from pangu_alpha.parallel.parts import Box, owned_boxes
+from pangu_alpha.records import append_record, keep_records
+from pangu_alpha.run_folder import CHECKPOINTS, SAVES
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
+from pangu_alpha.training.shared_folder import is_shared
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
 
 
-class SaveCheckpoints(Callback):
-    """Every `train.checkpoint_every` steps and at the end; the newest good `train.keep_checkpoints` are kept."""
+@dataclass(frozen=True)
+class Saved:
+    """What saves.jsonl says of a checkpoint. The names are its keys."""
 
-    def __init__(self) -> None:
-        self._saved: set[Path] = set()
+    step: int
+    blocked_seconds: float
+    """During which rank 0 did not train."""
+    seconds: float
+    """Until the checkpoint was complete."""
+    num_bytes: int
+    """Of all ranks."""
+    megabytes_per_second: float
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A save that is being written."""
+
+    step: int
+    bytes: Future[tuple[int, float]]
+    """Those of the checkpoint, and when it was complete."""
+    begin: float
+    blocked_seconds: float
+
+
+class SaveCheckpoints(Callback):
+    """Every `train.checkpoint_every` steps or `train.checkpoint_minutes`, and at the end.
+
+    Each rank copies what it owns and writes it while the training goes on, unless `train.background_saving` is off.
+    Rank 0 then makes a checkpoint of all parts, removes those that are not to be kept, and adds a line to saves.jsonl.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Args:
+        clock: in seconds.
+        """
+        self._clock = clock
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._running: _Running | None = None
         self._last_step: int | None = None
         """Of the newest that this start has saved: its last step may be one of the regular ones, too."""
+        self._last_time = 0.0
+        self._metrics: StepMetrics | None = None
+        self._num_writers = 1
+        self._boxes: dict[int, dict[str, Box]] = {}
+        """What each rank of this process writes, where it writes something."""
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Find out who writes what, and remove what a dead start left.
+
+        Raises:
+            CheckpointError: no rank has everything, and not all see the folder of the checkpoints.
+        """
+        self._last_time = self._clock()
+        config, root = trainer.config, trainer.config.output / CHECKPOINTS
+        if trainer.is_main:
+            remove_unfinished(root, trainer.attempt)
+            keep_records(config.output / SAVES, lambda record: record.get("step", 0) <= trainer.progress.step, say)
+        if is_shared(root, trainer.attempt, trainer.workers, trainer.is_main):
+            self._num_writers = config.parallel.num_devices
+            self._boxes = {rank: owned_boxes(config.model, config.parallel, rank) for rank in trainer.parts}
+        elif config.parallel.num_devices == config.parallel.dp and not config.parallel.optimizer_sharding:
+            self._num_writers = 1
+            self._boxes = {0: {name: Box.all_of(shape) for name, shape in trainer.shapes.items()}}
+            if trainer.is_main:
+                say(f"the hosts do not share {root}: rank 0, which has everything, writes all of each checkpoint")
+        else:
+            raise CheckpointError(
+                f"the hosts of this job do not share {root}, and each rank has only a part of the network: nobody "
+                "could make a checkpoint of the parts. Set output to a folder that all hosts see"
+            )
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        """Save when it is time."""
-        if metrics.step % trainer.config.train.checkpoint_every == 0:
+        """Save when it is time.
+
+        Raises:
+            CheckpointError: this save, or the last one in the background, failed.
+            TrainingError: a tensor is not finite.
+        """
+        if not metrics.skipped:  # the norm of one that was is not finite
+            self._metrics = metrics
+        if self._running is not None and self._running.bytes.done():
+            self._finish(trainer)
+        if self._is_time(trainer, metrics.step):
             self._save(trainer)
 
     def on_end(self, trainer: Trainer) -> None:
-        """Save the last step, also when a signal made it the last."""
+        """Save the last step, also when a signal made it the last, and wait until it is on the disk."""
         self._save(trainer)
+        self._finish(trainer)
         if trainer.is_main:
             say(f"checkpoint of step {trainer.progress.step} in {trainer.config.output / CHECKPOINTS}")
+
+    def close(self) -> None:
+        """Let a save that is being written come to its end."""
+        self._writer.shutdown()
+
+    def _is_time(self, trainer: Trainer, step: int) -> bool:
+        train = trainer.config.train
+        if step % train.checkpoint_every == 0:
+            return True
+        if train.checkpoint_minutes is None:
+            return False
+        is_late = trainer.is_main and self._clock() - self._last_time >= 60 * train.checkpoint_minutes
+        return bool(trainer.workers.largest(is_late))
 
     def _save(self, trainer: Trainer) -> None:
         if self._last_step == trainer.progress.step:
             return
-        self._last_step = trainer.progress.step
+        self._last_step, self._last_time = trainer.progress.step, self._clock()
+        begin = time.perf_counter()
         with trainer.phase("saving"):
-            tensors = trainer.tensors()
-            if trainer.is_main:
-                root = trainer.config.output / CHECKPOINTS
-                self._saved.add(save_checkpoint(root, trainer.progress.step, tensors, trainer.state()))
-                prune_checkpoints(root, trainer.config.train.keep_checkpoints, known_good=self._saved)
+            self._finish(trainer)
+            trainer.require_equal_copies()
+            in_background = trainer.config.train.background_saving
+            parts = {rank: (self._boxes[rank], parts) for rank, parts in trainer.parts.items() if rank in self._boxes}
+            if in_background:
+                parts = {rank: (boxes, _copied(boxes, values)) for rank, (boxes, values) in parts.items()}
+            writing = self._writer.submit(_writer_of(trainer, self._metrics, parts, self._num_writers))
+            if not in_background:
+                writing.exception()  # waits for the end; the error is raised below
+            self._running = _Running(trainer.progress.step, writing, begin, time.perf_counter() - begin)
+            if not in_background:
+                self._finish(trainer)
+
+    def _finish(self, trainer: Trainer) -> None:
+        """Wait for the save that is being written, and raise its error."""
+        if self._running is None:
+            return
+        running, self._running = self._running, None
+        num_bytes, end = running.bytes.result()
+        if trainer.is_main:
+            seconds = end - running.begin
+            saved = Saved(running.step, running.blocked_seconds, seconds, num_bytes, num_bytes / seconds / 1e6)
+            append_record(trainer.config.output / SAVES, vars(saved))
+
+
+def _writer_of(
+    trainer: Trainer,
+    metrics: StepMetrics | None,
+    parts: Mapping[int, tuple[Mapping[str, Box], Parts]],
+    num_writers: int,
+) -> Callable[[], tuple[int, float]]:
+    """What writes the run as it is now, and gives the bytes of the checkpoint (0 where another process commits it) and
+    the time of its end."""
+    config = trainer.config
+    root, step = config.output / CHECKPOINTS, trainer.progress.step
+    save = Save(root, step, trainer.attempt)
+    shapes, state = trainer.shapes, trainer.state()
+    health = None if metrics is None else trainer.health(metrics)
+    damaged = frozenset(trainer.damaged)
+
+    def write() -> tuple[int, float]:
+        for rank, (boxes, values) in parts.items():
+            save_part(save, rank, boxes, values)
+        if not trainer.is_main:
+            return 0, time.perf_counter()
+        path = commit(save, num_writers, shapes, state, health)
+        keep, keep_every = config.train.keep_checkpoints, config.train.keep_every
+        prune(root, keep, keep_every=keep_every, damaged=damaged, attempt=trainer.attempt)
+        return open_checkpoint(path).num_bytes, time.perf_counter()
+
+    return write
+
+
+def _copied(boxes: Mapping[str, Box], parts: Parts) -> Parts:
+    """The values of now, for later: the next step changes what `parts` gives."""
+    copies = {name: np.array(values, np.float32) for name, values in zip(boxes, parts(boxes), strict=True)}
+
+    def give(boxes: Mapping[str, Box]) -> Iterable[NDArray[np.floating]]:
+        return (copies.pop(name) for name in boxes)  # each is free as soon as it is written
+
+    return give

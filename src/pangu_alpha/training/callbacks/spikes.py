@@ -40,6 +40,7 @@ class ReportSpikes(Callback):
                 say(f"step {metrics.step}: {name} {value:.3f} is a spike (mean {mean:.3f}); samples {first} to {last}")
                 record = {"step": metrics.step, "name": name, "value": value, "mean": mean, "samples": [first, last]}
                 append_record(trainer.config.output / SPIKES, record)
+                trainer.last_spike = metrics.step
             recent.append(value)
 
 

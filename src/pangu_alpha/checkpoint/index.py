@@ -1,0 +1,176 @@
+"""index.json: which file holds which cell of each tensor, and the state of the run. It is written last.
+
+A tensor is cut into equal cells, of which the last ones of a dim may be smaller. Cells are numbered in C order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pangu_alpha.checkpoint.slice_file import Seal
+from pangu_alpha.errors import CheckpointError, DamagedError
+from pangu_alpha.files import flush
+from pangu_alpha.parallel.parameters import MOMENTS, Shape
+from pangu_alpha.parallel.parts import Box
+from pangu_alpha.reading import read_json
+
+INDEX = "index.json"
+FORMAT_VERSION = 3
+WEIGHTS, OPTIMIZER = "weights", "optimizer"
+GROUPS = (WEIGHTS, OPTIMIZER)
+"""Tensors that are read together; each has files of its own."""
+
+
+def group_of(name: str) -> str:
+    """The group of a tensor."""
+    return OPTIMIZER if name.startswith(MOMENTS) else WEIGHTS
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a run was when it was saved."""
+
+    loss: float
+    """Of the last step, nats of a token."""
+    grad_norm: float
+    """Of the last step, before clipping."""
+    is_spike: bool
+    """Whether either was far above those of the steps before."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Where the cells of one tensor are."""
+
+    shape: Shape
+    """Of the tensor."""
+    cell: Shape
+    """Of a cell that is not at the end of a dim."""
+    files: tuple[int, ...]
+    """The number of the file of each cell."""
+
+    @property
+    def grid(self) -> Shape:
+        """Number of cells along each dim."""
+        return tuple(-(-size // part) for size, part in zip(self.shape, self.cell, strict=True))
+
+    def covering(self, box: Box) -> Iterator[tuple[Box, int]]:
+        """The cells that hold something of `box`, each with the number of its file."""
+        grid = self.grid
+        ranges = (
+            range(begin // part, -(-stop // part))
+            for begin, stop, part in zip(box.begin, box.stop, self.cell, strict=True)
+        )
+        for place in itertools.product(*ranges):
+            number = 0
+            for position, count in zip(place, grid, strict=True):
+                number = number * count + position
+            yield self.box(place), self.files[number]
+
+    def box(self, place: Shape) -> Box:
+        """The box of the cell at `place` in the grid."""
+        begin = tuple(position * part for position, part in zip(place, self.cell, strict=True))
+        shape = tuple(min(part, size - first) for part, size, first in zip(self.cell, self.shape, begin, strict=True))
+        return Box(begin, shape)
+
+
+@dataclass(frozen=True)
+class Index:
+    """What index.json says."""
+
+    step: int
+    """Optimizer steps done."""
+    state: Mapping[str, Any]
+    """What the run needs to go on."""
+    health: Health | None
+    """None where it is not known: weights that were made from other files, and checkpoints of earlier formats."""
+    files: tuple[tuple[str, Seal | None], ...]
+    """Paths in the checkpoint's folder, by number. Files of earlier formats have no seal."""
+    tensors: Mapping[str, Cells]
+    is_sealed: bool = True
+    """Whether it has a checksum of itself; that of the first format has none."""
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write index.json and flush it to the disk.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    fields = {
+        "version": FORMAT_VERSION,
+        "step": index.step,
+        "health": None if index.health is None else vars(index.health),
+        "state": dict(index.state),
+        "files": [[path, seal.num_bytes, seal.head] for path, seal in index.files if seal is not None],
+        "tensors": {
+            name: {"shape": cells.shape, "cell": cells.cell, "files": cells.files}
+            for name, cells in index.tensors.items()
+        },
+    }
+    # As it will be read: JSON has no tuples, and knows numbers by their digits.
+    fields = json.loads(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+    text = json.dumps({**fields, "checksum": checksum_of(fields)}, ensure_ascii=False, separators=(",", ":"))
+    path = folder / INDEX
+    path.write_text(text, encoding="utf-8")
+    flush(path)
+
+
+def read_index(folder: Path) -> Index:
+    """What the index of a checkpoint says; nothing else is looked at.
+
+    Raises:
+        DamagedError: it is missing, or not what was written.
+        CheckpointError: it has a format that is not known here.
+    """
+    path = folder / INDEX
+    try:
+        fields = read_json(path)
+        version = fields["version"]
+        if version in (1, 2):
+            from pangu_alpha.checkpoint.earlier_formats import index_of
+
+            return index_of(folder, fields)
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{folder} has format version {version}, but this program reads 1 to {FORMAT_VERSION}"
+            )
+        if fields.pop("checksum", None) != checksum_of(fields):
+            raise DamagedError(f"{path} is damaged: its checksum is not its own. Use another checkpoint")
+        files = tuple((_inside(name), Seal(size, head)) for name, size, head in fields["files"])
+        tensors = {
+            name: _cells(tuple(item["shape"]), tuple(item["cell"]), tuple(item["files"]), len(files))
+            for name, item in fields["tensors"].items()
+        }
+        health = fields["health"]
+        return Index(fields["step"], fields["state"], Health(**health) if health else None, files, tensors)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{folder} is not a checkpoint: it has no {INDEX}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path} is damaged ({error!r}): use another checkpoint") from error
+
+
+def checksum_of(fields: Mapping[str, Any]) -> str:
+    """Checksum of what an index says."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"the file {name} is outside the checkpoint")
+    return name
+
+
+def _cells(shape: Shape, cell: Shape, files: tuple[int, ...], num_files: int) -> Cells:
+    cells = Cells(shape, cell, files)
+    if min((*shape, *cell, 1)) < 1 or math.prod(cells.grid) != len(files) or not set(files) <= set(range(num_files)):
+        raise ValueError(f"{len(files)} cells of {list(cell)} do not make up {list(shape)}")
+    return cells

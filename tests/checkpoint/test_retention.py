@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pangu_alpha.checkpoint import list_checkpoints, open_checkpoint, prune
+
+Save = Callable[..., Path]
+WEIGHTS = "weights/rank_00000.safetensors"
+
+
+def steps(root: Path) -> list[int]:
+    return [int(path.name[5:]) for path in list_checkpoints(root)]
+
+
+def test_the_newest_stay(save: Save, tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        save(step)
+    prune(tmp_path, keep=2)
+    assert steps(tmp_path) == [3, 4]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_damaged_ones_do_not_count_and_newer_ones_stay_until_the_run_comes_there(save: Save, tmp_path: Path) -> None:
+    for step in (1, 2, 3, 9):
+        save(step)
+    for step in (2, 9):
+        (tmp_path / f"step_{step:08d}" / WEIGHTS).write_bytes(b"damaged")
+    prune(tmp_path, keep=1)
+    assert steps(tmp_path) == [3, 9]
+    assert open_checkpoint(tmp_path / "step_00000003").step == 3
+
+
+def test_one_that_is_known_to_be_damaged_does_not_count(save: Save, tmp_path: Path) -> None:
+    """It looks whole; whoever read it has found otherwise."""
+    for step in (1, 2, 9):
+        save(step)
+    prune(tmp_path, keep=1, damaged={tmp_path / "step_00000009"})
+    assert steps(tmp_path) == [2, 9]
+
+
+@pytest.mark.parametrize(("spikes", "kept"), [((3, 4), [2, 3, 4]), ((4,), [3, 4]), ((1, 2, 3, 4), [3, 4])])
+def test_the_newest_healthy_one_always_stays(
+    save: Save, tmp_path: Path, spikes: tuple[int, ...], kept: list[int]
+) -> None:
+    for step in (1, 2, 3, 4):
+        save(step, spike=step in spikes)
+    prune(tmp_path, keep=2)
+    assert steps(tmp_path) == kept
+
+
+def test_milestones_stay_if_they_are_whole(save: Save, tmp_path: Path) -> None:
+    for step in (2, 4, 5, 6, 8, 9):
+        save(step)
+    (tmp_path / "step_00000004" / WEIGHTS).unlink()
+    prune(tmp_path, keep=1, keep_every=2)
+    assert steps(tmp_path) == [2, 6, 8, 9]
+
+
+def test_what_is_whole_gets_its_name_back(save: Save, tmp_path: Path) -> None:
+    """A process that died between taking the old one's name away and giving it to the new one."""
+    for step in (1, 2):
+        save(step)
+    (tmp_path / "step_00000002").rename(tmp_path / ".step_00000002.a1b2.part")
+    save(2, tmp_path / "other")
+    (tmp_path / "other" / "step_00000002").rename(tmp_path / ".step_00000002.77_ab.part")
+    shutil.rmtree(tmp_path / "other")
+    prune(tmp_path, keep=2, attempt="0123")
+    assert steps(tmp_path) == [1, 2]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_dead_processes_left_goes_and_what_this_start_writes_stays(save: Save, tmp_path: Path) -> None:
+    save(1)
+    for name in ("step_00000000", ".step_00000002.77ab.part", ".step_00000003.0123.part", ".writing_x"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.safetensors").write_bytes(b"half")
+    prune(tmp_path, keep=2, attempt="0123")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".step_00000003.0123.part", "step_00000001"]

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ BLOCK_BYTES = 1 << 20
 """About the size of what has a checksum: as many whole rows as fit, at least one."""
 _CHUNK_BYTES = 16 << 20
 """What is read at once."""
+_FLUSHED_BYTES = 32 << 20
 _MAX_HEAD = 256 << 20
 _DIGITS = 16
 """Of a checksum, in hexadecimal."""
@@ -58,7 +60,7 @@ def write_slices(path: Path, shapes: Mapping[str, Shape], tensors: Iterable[Arra
     """
     checksums = {name: "0" * _DIGITS * _num_blocks(shape) for name, shape in shapes.items()}
     head = _head(shapes, checksums, note)
-    with path.open("wb", buffering=0) as file:
+    with path.open("wb", buffering=0) as file, _Flusher(file.fileno()) as flusher:
         _write(file.fileno(), head)
         for (name, shape), values in zip(shapes.items(), tensors, strict=True):
             if values.shape != shape or values.dtype != _FLOAT32:
@@ -68,7 +70,9 @@ def write_slices(path: Path, shapes: Mapping[str, Shape], tensors: Iterable[Arra
                 block = np.ascontiguousarray(values[rows]).data.cast("B")
                 digits.append(xxhash.xxh3_64_hexdigest(block))
                 _write(file.fileno(), block)
+                flusher.written(len(block))
             checksums[name] = "".join(digits)
+        flusher.wait()
         size = file.tell()
         head = _head(shapes, checksums, note)
         os.pwrite(file.fileno(), head, 0)
@@ -182,6 +186,33 @@ class SliceFile:
 
 
 _WAY_OUT = "Use another checkpoint"
+
+
+class _Flusher:
+    """Sends to the disk what a file has so far, while more is written: otherwise the disk waits until the end."""
+
+    def __init__(self, file: int) -> None:
+        self._file, self._num_bytes = file, 0
+        self._thread = ThreadPoolExecutor(1)
+        self._running: Future[None] | None = None
+
+    def written(self, num_bytes: int) -> None:
+        """So much more is in the file."""
+        self._num_bytes += num_bytes
+        if self._num_bytes >= _FLUSHED_BYTES and (self._running is None or self._running.done()):
+            self.wait()
+            self._num_bytes, self._running = 0, self._thread.submit(os.fdatasync, self._file)
+
+    def wait(self) -> None:
+        """Wait for what is being sent, and raise its error: the system tells it once."""
+        if self._running is not None:
+            self._running.result()
+
+    def __enter__(self) -> _Flusher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
 
 
 def _head(shapes: Mapping[str, Shape], checksums: Mapping[str, str], note: Mapping[str, str]) -> bytes:

@@ -42,6 +42,14 @@ def test_one_that_is_known_to_be_damaged_does_not_count(save: Save, tmp_path: Pa
     assert steps(tmp_path) == [2, 9]
 
 
+def test_those_to_which_the_run_has_yet_to_come_do_not_count(save: Save, tmp_path: Path) -> None:
+    """It has gone on from step 3, passed over 8 and 9 because of a spike, and come to 5."""
+    for step in (2, 3, 5, 8, 9):
+        save(step, spike=step > 7)
+    prune(tmp_path, keep=1, step=5)
+    assert steps(tmp_path) == [5, 8, 9]
+
+
 @pytest.mark.parametrize(("spikes", "kept"), [((3, 4), [2, 3, 4]), ((4,), [3, 4]), ((1, 2, 3, 4), [3, 4])])
 def test_the_newest_healthy_one_always_stays(
     save: Save, tmp_path: Path, spikes: tuple[int, ...], kept: list[int]

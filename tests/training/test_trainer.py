@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pangu_alpha.checkpoint import list_checkpoints
+from pangu_alpha.checkpoint import Health, list_checkpoints
+from pangu_alpha.checkpoint.index import read_index, write_index
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.errors import CheckpointError, TrainingError
@@ -147,6 +148,37 @@ def test_a_run_goes_on_where_it_was_saved(make_trainer: Callable[..., Trainer], 
     data: Any = trainer.training_data
     assert data.seen[0] == list(range(32, 40))
     assert np.unique(_step(trainer).weight).tolist() == [6.0]
+
+
+def test_samples_that_are_named_are_left_out_from_there_on(
+    make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    """After a spike at step 4 the run goes on from step 2 without the samples of that step."""
+    make_trainer(lambda number: 3.0, "train.steps=2").run()
+    trainer = make_trainer(lambda number: 3.0, "train.steps=5", "data.skip_samples=[[24, 31]]")
+    trainer.resume()
+    trainer.run()
+    data: Any = trainer.training_data
+    assert data.seen == [list(range(16, 24)), list(range(32, 40)), list(range(40, 48))]
+    assert [record["first_sample"] for record in read_records(tmp_path / "metrics.jsonl")] == [0, 8, 16, 32, 40]
+
+
+def test_a_run_passes_over_checkpoints_of_a_spike_and_keeps_what_it_makes_instead(
+    make_trainer: Callable[..., Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_trainer(lambda number: 3.0).run()  # to step 6; 4 and 6 stay
+    root = tmp_path / "checkpoints"
+    for path in list_checkpoints(root)[1:]:
+        index = read_index(path)
+        write_index(path, dataclasses.replace(index, health=Health(9.0, 99.0, is_spike=True)))
+    trainer = make_trainer(
+        lambda number: 2.0, "train.steps=5", "train.keep_checkpoints=1", "train.checkpoint_every=100"
+    )
+    trainer.resume()
+    assert trainer.progress.step == 4
+    assert "passing over" in capsys.readouterr().err
+    trainer.run()
+    assert [path.name for path in list_checkpoints(root)] == ["step_00000005", "step_00000006"]
 
 
 def test_other_data_is_refused(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:

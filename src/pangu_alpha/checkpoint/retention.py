@@ -12,22 +12,32 @@ from pangu_alpha.files import ASIDE, aside_of, remove
 
 
 def prune(
-    root: Path, keep: int, *, keep_every: int | None = None, damaged: Container[Path] = (), attempt: str = "none"
+    root: Path,
+    keep: int,
+    *,
+    step: int | None = None,
+    keep_every: int | None = None,
+    damaged: Container[Path] = (),
+    attempt: str = "none",
 ) -> None:
     """Remove the checkpoints that are not to be kept, and what dead processes left.
 
     The newest `keep` stay, those whose step `keep_every` divides, and the newest healthy one. Damaged ones do not
-    count; those older than the last that is kept go, too, and newer ones stay until the run comes to their step.
+    count; those older than the last that is kept go, too. A run that went on from an earlier one has yet to come to the
+    steps of the newer ones: these do not count either, and stay until it does.
 
     Args:
         root: folder of all checkpoints of a run, which no other job writes to.
         keep: at least 1.
+        step: that the run has come to; None: the newest.
         keep_every: steps; None: no such milestones.
         damaged: checkpoints that are known to be, whatever they look like.
         attempt: this start's; what its ranks are writing stays.
     """
     num_good, has_healthy = 0, False
     for path in reversed(list_checkpoints(root)):
+        if step is not None and _step(path) > step:
+            continue
         is_good, is_healthy = (False, False) if path in damaged else _judged(path)
         if num_good < keep:
             num_good += is_good

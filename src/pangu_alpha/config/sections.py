@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DeviceKind = Literal["cpu", "ascend", "gpu"]
 MAX_DEVICES = 131_072
@@ -82,6 +82,16 @@ class DataConfig(Settings):
     """Held-out sources, read in order and completely. Empty: no validation."""
     mix: Literal["paper_200b", "paper_2b6_13b"] | None = None
     """Take the weights from this column of the paper's Table 4 instead of the sources' own."""
+    skip_samples: tuple[tuple[int, int], ...] = ()
+    """Samples that are left out: first and last number of each range, as spikes.jsonl names them."""
+
+    @field_validator("skip_samples")
+    @classmethod
+    def _are_ranges(cls, ranges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        for first, last in ranges:
+            if not 0 <= first <= last:
+                raise ValueError(f"[{first}, {last}] is no range of samples: write [first, last], both from 0 on")
+        return ranges
 
 
 class OptimizerConfig(Settings):

@@ -10,6 +10,7 @@ from pangu_alpha.data.dataset import (
 )
 from pangu_alpha.data.documents import count_bytes, read_texts
 from pangu_alpha.data.packing import PackingTokenizer, pack
+from pangu_alpha.data.skipping import next_numbers
 from pangu_alpha.data.token_file import TokenFile, TokenFileInfo, open_token_file
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ValidationData",
     "check_training_sources",
     "count_bytes",
+    "next_numbers",
     "open_token_file",
     "open_training_data",
     "open_validation_data",

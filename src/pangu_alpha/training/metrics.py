@@ -18,8 +18,10 @@ class StepMetrics:
     """Global norm before clipping."""
     num_tokens: int
     """Counted tokens of the step."""
+    first_sample: int
+    """Number of the step's first sample."""
     consumed_samples: int
-    """Samples used since the start of the run, this step included."""
+    """Samples used or left out since the start of the run, this step included: one more than the step's last sample."""
     seconds: float
     """Wall time of the step, reading the batch included."""
     tokens_per_second: float

@@ -35,6 +35,7 @@ EFFECTS: Mapping[str, Effect] = {
     "data.train": "nothing",
     "data.validation": "nothing",
     "data.mix": "nothing",
+    "data.skip_samples": "course",
     "train.steps": "course",
     "train.batch_size": "course",
     "train.num_micro_batches": "nothing",
@@ -71,7 +72,8 @@ EFFECTS: Mapping[str, Effect] = {
 }
 """The effect of every setting. Each has its own entry, so that nobody adds a setting without thinking of a resume.
 
-`data` is "nothing" here because its fingerprint decides. `loss_scale.initial` is: a resumed run has its scale already.
+What `data` is made of is "nothing" here because its fingerprint decides. `loss_scale.initial` is: a resumed run has its
+scale already.
 """
 
 

@@ -15,13 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
 from pangu_alpha import __version__
 from pangu_alpha.checkpoint import Checkpoint, Health, Parts, candidates, list_checkpoints
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
-from pangu_alpha.data import TrainingData
+from pangu_alpha.data import TrainingData, next_numbers
 from pangu_alpha.errors import CheckpointError, DamagedError, TrainingError
 from pangu_alpha.parallel.parameters import Shape, row_of, tensor_names
 from pangu_alpha.run_folder import CHECKPOINTS
@@ -44,7 +42,7 @@ class Progress:
     num_updates: int = 0
     """Steps that changed the parameters."""
     consumed_samples: int = 0
-    """Samples used; the next batch begins here."""
+    """Samples used or left out; the next batch begins here."""
 
 
 class Trainer:
@@ -227,9 +225,8 @@ class Trainer:
         # Of the updates made, not of the steps: the first steps in float16 only look for a loss scale.
         scheduled_rate = learning_rate(config.schedule, progress.num_updates)
         scale = self.scaler.scale
-        batch = self.training_data.samples(
-            np.arange(progress.consumed_samples, progress.consumed_samples + config.train.batch_size)
-        )
+        numbers = next_numbers(progress.consumed_samples, config.train.batch_size, config.data.skip_samples)
+        batch = self.training_data.samples(numbers)
         result = self._backend.step(
             batch,
             int(batch.loss_mask.sum()),
@@ -241,7 +238,7 @@ class Trainer:
         self._require_hope(result)
         progress.step += 1
         progress.num_updates += not result.skipped
-        progress.consumed_samples += config.train.batch_size
+        progress.consumed_samples = int(numbers[-1]) + 1
         seconds = time.perf_counter() - start
         flops = model_flops_per_token(config.model) * tokens_per_step(config) / seconds
         return StepMetrics(
@@ -250,6 +247,7 @@ class Trainer:
             learning_rate=scheduled_rate,
             grad_norm=result.grad_norm,
             num_tokens=result.num_tokens,
+            first_sample=int(numbers[0]),
             consumed_samples=progress.consumed_samples,
             seconds=seconds,
             tokens_per_second=result.num_tokens / seconds,

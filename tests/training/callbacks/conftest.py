@@ -20,6 +20,7 @@ from pangu_alpha.training.metrics import StepMetrics
 def metrics(step: int, loss: float = 3.0, **changes: Any) -> StepMetrics:
     values: dict[str, Any] = {
         "step": step, "loss": loss, "learning_rate": 1e-3, "grad_norm": 1.0, "num_tokens": 2048,
+        "first_sample": 8 * step - 8,
         "consumed_samples": 8 * step, "seconds": 0.5, "tokens_per_second": 4096.0, "model_flops_per_second": 1e11,
         "matmul_share": 0.7, "loss_scale": 1.0, "skipped": False,
     }  # fmt: skip

@@ -184,7 +184,7 @@ def _writer_of(
             return 0, time.perf_counter()
         path = commit(save, num_writers, shapes, state, health)
         keep, keep_every = config.train.keep_checkpoints, config.train.keep_every
-        prune(root, keep, keep_every=keep_every, damaged=damaged, attempt=trainer.attempt)
+        prune(root, keep, step=step, keep_every=keep_every, damaged=damaged, attempt=trainer.attempt)
         return open_checkpoint(path).num_bytes, time.perf_counter()
 
     return write

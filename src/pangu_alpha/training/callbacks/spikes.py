@@ -35,7 +35,7 @@ class ReportSpikes(Callback):
             value = getattr(metrics, name)
             if is_spike(value, recent):
                 last = metrics.consumed_samples - 1
-                first = metrics.consumed_samples - trainer.config.train.batch_size
+                first = metrics.first_sample
                 mean = statistics.fmean(recent)
                 say(f"step {metrics.step}: {name} {value:.3f} is a spike (mean {mean:.3f}); samples {first} to {last}")
                 record = {"step": metrics.step, "name": name, "value": value, "mean": mean, "samples": [first, last]}

@@ -90,6 +90,8 @@ def _kind(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(item) for item in inner)
     if origin is tuple:
+        if get_origin(inner[0]) is tuple:
+            return f"list of [{', '.join(map(_kind, get_args(inner[0])))}]"
         return "list of entries, below" if issubclass(inner[0], Settings) else f"list of {_kind(inner[0])}"
     return {
         int: "whole number",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
+from pangu_alpha.errors import LayoutError
 from pangu_alpha.model import build_network
+from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training import replica
 from pangu_alpha.training.agreement import Agreement
 from pangu_alpha.training.backend import reader
@@ -60,3 +63,27 @@ def test_ranks_share_the_rows_of_every_micro_batch(
             sample_batch(), 1, update_scalars(config.optimizer, 1e-2, 0), 1.0
         )
     assert seen == [keys[0:2] + keys[4:6], keys[2:4] + keys[6:8]]
+
+
+def test_copies_that_have_drifted_apart_are_not_saved(make_config: Config) -> None:
+    """The other process says of one tensor that it has another one."""
+    config = make_config("parallel.dp=2")
+    asked: list[bytes] = []
+
+    def is_equal(digest: bytes) -> bool:
+        asked.append(digest)
+        return len(asked) != 5
+
+    workers: Any = SimpleNamespace(rank=0, is_alone=False, is_equal=is_equal)
+    step = ProcessStep(build_network(config.model, seed=1), config, workers)
+    with pytest.raises(LayoutError, match=r"\w+\.\w+.* is not the same on all processes"):
+        step.require_equal_copies()
+    assert len(set(asked[:4])) > 1, "each tensor has its own digest"
+
+
+def test_a_process_writes_the_boxes_that_it_is_asked_for(make_config: Config) -> None:
+    config = make_config()
+    step = ProcessStep(build_network(config.model, seed=1), config, Agreement())
+    name = "layers.0.attention.query.weight"
+    (part,) = step.parts(0, {name: Box((2, 1), (3, 4))})
+    np.testing.assert_array_equal(part, step.tensors([name])[name][2:5, 1:5])

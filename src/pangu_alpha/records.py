@@ -69,3 +69,8 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def drop_after(path: Path, step: int, report: Callable[[str], None]) -> None:
+    """Remove the records of steps after `step`, and what is damaged; see `read_records`."""
+    keep_records(path, lambda record: isinstance(found := record.get("step", 0), int) and found <= step, report)

@@ -38,7 +38,7 @@ def write(root: Path, step: int, config: ModelConfig, parallel: ParallelConfig, 
         boxes = owned_boxes(config, parallel, rank)
         save_part(save, rank, boxes, lambda mine: (whole[name][box.index] for name, box in mine.items()))
     shapes = {name: value.shape for name, value in whole.items()}
-    return open_checkpoint(commit(save, parallel.num_devices, shapes, {}, patience=1))
+    return open_checkpoint(commit(save, parallel.num_devices, shapes, {}, patience=lambda: 1.0))
 
 
 def read(checkpoint: Checkpoint, config: ModelConfig, parallel: ParallelConfig) -> Tensors:

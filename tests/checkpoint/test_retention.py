@@ -88,3 +88,46 @@ def test_what_dead_processes_left_goes_and_what_this_start_writes_stays(save: Sa
         (tmp_path / name / "weights.safetensors").write_bytes(b"half")
     prune(tmp_path, keep=2, attempt="0123")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".step_00000003.0123.part", "step_00000001"]
+
+
+def test_what_is_not_a_run_s_own_is_not_touched(save: Save, tmp_path: Path) -> None:
+    """A link to the best one, a copy of it, an archive, notes, and one that is just being copied back."""
+    save(100)
+    (tmp_path / "step_best").symlink_to("step_00000100")
+    shutil.copytree(tmp_path / "step_00000100", tmp_path / "step_copy")
+    (tmp_path / "step_00000100.tar").write_text("archive")
+    (tmp_path / "step_notes.md").write_text("notes")
+    (tmp_path / "step_00000007").mkdir()
+    (tmp_path / "step_00000007" / "precious").write_text("")
+    save(200)
+    prune(tmp_path, keep=1)
+    assert steps(tmp_path) == [200]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step_00000007", "step_00000100.tar", "step_00000200", "step_best", "step_copy", "step_notes.md",
+    ]  # fmt: skip
+
+
+def test_what_an_earlier_version_left_while_it_removed_an_old_one_goes(tmp_path: Path) -> None:
+    (tmp_path / "step_00000001").mkdir()
+    (tmp_path / "step_00000001" / "weights.safetensors").write_text("")
+    prune(tmp_path, keep=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_steps_are_numbers_and_not_text(save: Save, tmp_path: Path) -> None:
+    for step in (99_999_999, 100_000_000):
+        save(step)
+    prune(tmp_path, keep=1)
+    assert steps(tmp_path) == [100_000_000]
+
+
+def test_what_cannot_be_judged_stays(save: Save, tmp_path: Path) -> None:
+    """Of a later version of this program, say."""
+    for step in (2, 4, 6):
+        save(step)
+    index = tmp_path / "step_00000002" / "index.json"
+    index.write_text(index.read_text().replace('"version":3', '"version":4'))
+    prune(tmp_path, keep=1, keep_every=2)
+    assert steps(tmp_path) == [2, 4, 6]
+    prune(tmp_path, keep=1)
+    assert steps(tmp_path) == [2, 6]

@@ -42,7 +42,7 @@ def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
     save = Save(tmp_path, 7, "attempt")
     write(save, 1, HALVES[1])
     with pytest.raises(CheckpointError, match=r"1 of 2 rank has not written its part: \[0\].*Earlier .* untouched"):
-        commit(save, 2, SHAPES, {}, patience=0.2)
+        commit(save, 2, SHAPES, {}, patience=lambda: 0.2)
     assert list_checkpoints(tmp_path) == [earlier]
 
 
@@ -60,7 +60,7 @@ def test_a_rank_that_is_slow_but_writes_is_waited_for(tmp_path: Path) -> None:
 
     writer = threading.Thread(target=grow)
     writer.start()
-    assert open_checkpoint(commit(save, 2, SHAPES, {}, patience=0.5)).step == 7
+    assert open_checkpoint(commit(save, 2, SHAPES, {}, patience=lambda: 0.5)).step == 7
     writer.join()
 
 
@@ -70,7 +70,7 @@ def test_parts_of_another_attempt_do_not_count(tmp_path: Path) -> None:
     save = Save(tmp_path, 7, "new")
     write(save, 0, HALVES[0])
     with pytest.raises(CheckpointError, match=r"not written its part: \[1\]"):
-        commit(save, 2, SHAPES, {}, patience=0.2)
+        commit(save, 2, SHAPES, {}, patience=lambda: 0.2)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_rank_that_fails_takes_back_what_it_has_written_and_nothing_else(tmp_p
         save_part(save, 1, {"a.weight": HALVES[1]}, lambda boxes: [np.float32([np.nan])])
     assert [path.name for path in (save.folder / "weights").iterdir()] == ["rank_00000.safetensors"]
     with pytest.raises(CheckpointError):
-        commit(save, 2, SHAPES, {}, patience=0.1)
+        commit(save, 2, SHAPES, {}, patience=lambda: 0.1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,3 +190,25 @@ def test_kills_at_any_moment_leave_a_whole_checkpoint_or_none(tmp_path: Path, ki
             checkpoint = open_checkpoint(path)
             assert sum(checkpoint.check_contents()) > 0
             assert checkpoint.read("a", Box((0, 0), (1, 1)))[0, 0] == checkpoint.state["value"]
+
+
+def test_one_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = save_whole(tmp_path, 7, {"a": WHOLE}, {"which": "old"})
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if target == old and ".part" in path.name and (path / "index.json").exists() and not failed:
+            failed.append(path)
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    failed: list[Path] = []
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(CheckpointError, match=r"No space left on device\. Earlier checkpoints are untouched"):
+        save_whole(tmp_path, 7, {"a": WHOLE}, {"which": "new"})
+    assert open_checkpoint(old).state == {"which": "old"}
+
+
+def test_what_float32_cannot_hold_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="a holds numbers that are not finite"):
+        save_whole(tmp_path, 7, {"a": np.array([1e300])}, {})

@@ -1,14 +1,29 @@
 from __future__ import annotations
 
+import errno
 import json
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pangu_alpha.checkpoint import Checkpoint, candidates, list_checkpoints, load_best, load_from, open_checkpoint
+from pangu_alpha.checkpoint import (
+    Checkpoint,
+    candidates,
+    commit,
+    list_checkpoints,
+    load_best,
+    load_from,
+    open_checkpoint,
+    save_part,
+    slice_file,
+)
+from pangu_alpha.checkpoint import Save as Writing
+from pangu_alpha.checkpoint.index import checksum_of
 from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.parallel.parts import Box
 
@@ -89,7 +104,7 @@ def test_earlier_formats_are_read(save_old: Save, version: int) -> None:
     assert (checkpoint.step, checkpoint.state, checkpoint.health) == (5, {"note": "记"}, None)
     checkpoint.require({"a.weight": (3, 2), "adam_m.b": (1,)})
     assert checkpoint.read("a.weight", Box((1, 1), (2, 1))).tolist() == [[5], [5]]
-    assert checkpoint.index.is_sealed == (version == 2)
+    assert bool(checkpoint.index.checksum) == (version == 2)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "index.json"])
@@ -126,8 +141,6 @@ def test_another_format_is_refused(save: Save) -> None:
 
 @pytest.mark.parametrize("files", [["../x"], ["/etc/passwd"], []])
 def test_an_index_cannot_lead_out_of_its_folder_or_into_nothing(save: Save, files: list[str]) -> None:
-    from pangu_alpha.checkpoint.index import checksum_of
-
     index = save(5) / "index.json"
     fields = json.loads(index.read_text(encoding="utf-8"))
     del fields["checksum"]
@@ -191,3 +204,72 @@ def test_folders_without_an_index_are_none(save: Save, tmp_path: Path) -> None:
     save(1)
     (tmp_path / "step_00000002").mkdir()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000001"]
+
+
+def test_a_folder_with_another_checkpoint_s_name_is_not_taken(save: Save, tmp_path: Path) -> None:
+    save(1)
+    save(2).rename(tmp_path / "step_00000900")
+    (tmp_path / "step_best").symlink_to("step_00000001")
+    reports: list[str] = []
+    assert load_best(tmp_path, read_all, reports.append) == 1
+    assert "holds step 2: the folder has another checkpoint's name" in reports[0]
+
+
+@pytest.mark.parametrize("shape", [[6, 2], [3, 1], [2, 2], [6], [3, 2, 1], [3.0, 2], ["x"], [], [-3, 2], [0, 2]])
+def test_an_index_that_does_not_fit_its_file_is_damage(save_old: Save, shape: list[Any]) -> None:
+    """Of the first format, whose index nothing seals."""
+    path = save_old(5, 1)
+    fields = json.loads((path / "index.json").read_text())
+    fields["files"]["weights"]["tensors"]["a.weight"] = shape
+    (path / "index.json").write_text(json.dumps(fields))
+    with pytest.raises(DamagedError, match="damaged"):
+        read_all(open_checkpoint(path))
+
+
+@pytest.mark.parametrize("change", [{"step": "5"}, {"step": None}, {"step": True}, {"state": []}, {"state": None}])
+@pytest.mark.parametrize("version", [1, 3])
+def test_an_index_of_odd_types_is_damage(save: Save, save_old: Save, version: int, change: dict[str, Any]) -> None:
+    path = save(5) if version == 3 else save_old(5, 1)
+    fields = {**json.loads((path / "index.json").read_text()), **change}
+    fields.pop("checksum", None)
+    if version == 3:
+        fields["checksum"] = checksum_of(fields)
+    (path / "index.json").write_text(json.dumps(fields))
+    with pytest.raises(DamagedError, match="is damaged"):
+        open_checkpoint(path)
+
+
+def test_what_the_state_does_not_say_is_named(save: Save) -> None:
+    with pytest.raises(DamagedError, match="says nothing of the run's config"):
+        open_checkpoint(save(5)).of_run("config")
+
+
+@pytest.fixture
+def few_open_files() -> Iterator[None]:
+    """As if a checkpoint had more writers than a process may have files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 75, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("few_open_files")
+def test_more_writers_than_a_process_may_have_files(tmp_path: Path) -> None:
+    job = Writing(tmp_path, 7, "a")
+    for rank in range(100):
+        box = Box((rank,), (1,))
+        save_part(job, rank, {"a": box}, lambda boxes: [np.float32([box.begin[0]]) for box in boxes.values()])
+    checkpoint = open_checkpoint(commit(job, 100, {"a": (100,)}, {}))
+    assert checkpoint.read("a", Box.all_of((100,))).tolist() == list(range(100))
+
+
+def test_that_this_process_cannot_read_is_not_called_damage(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = open_checkpoint(save(5))
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(slice_file, "open_file", refuse)
+    with pytest.raises(CheckpointError, match=r"Too many open files\. Nothing says that it is damaged") as caught:
+        read_all(checkpoint)
+    assert not isinstance(caught.value, DamagedError)

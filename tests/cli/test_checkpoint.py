@@ -96,7 +96,7 @@ def test_one_is_written_in_any_layout_and_back(run: Path, tmp_path: Path, capsys
     assert main(["checkpoint", "convert", str(tmp_path / "cut"), str(tmp_path / "back")]) == 0
     assert main(["checkpoint", "diff", source, str(tmp_path / "back")]) == 0
     assert main(words) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "has checkpoints already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("action", ["list", "show", "check"])

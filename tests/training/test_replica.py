@@ -68,9 +68,9 @@ def test_ranks_share_the_rows_of_every_micro_batch(
 def test_copies_that_have_drifted_apart_are_not_saved(make_config: Config) -> None:
     """The other process says of one tensor that it has another one."""
     config = make_config("parallel.dp=2")
-    asked: list[bytes] = []
+    asked: list[str] = []
 
-    def is_equal(digest: bytes) -> bool:
+    def is_equal(digest: str) -> bool:
         asked.append(digest)
         return len(asked) != 5
 

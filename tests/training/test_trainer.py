@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ class Alone:
 
     def require_equal(self, settings: str) -> None:
         pass
+
+    def is_equal(self, text: str) -> bool:
+        return True
 
     def attempt(self) -> str:
         return "a0"
@@ -179,6 +183,39 @@ def test_a_run_passes_over_checkpoints_of_a_spike_and_keeps_what_it_makes_instea
     assert "passing over" in capsys.readouterr().err
     trainer.run()
     assert [path.name for path in list_checkpoints(root)] == ["step_00000005", "step_00000006"]
+
+
+def test_ranks_that_would_go_on_from_different_places_are_refused(
+    make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    """A host that does not see the newest one, or shares no folder: what it says is not what the others say."""
+    make_trainer(lambda number: 3.0).run()
+    trainer = make_trainer(lambda number: 3.0)
+    said: list[str] = []
+
+    def is_equal(text: str) -> bool:
+        said.append(text)
+        return False
+
+    trainer.workers.is_equal = is_equal  # type: ignore[method-assign]
+    with pytest.raises(CheckpointError, match=r"not see the same checkpoints in .*: this one would go on from step 6"):
+        trainer.resume()
+    for path in list_checkpoints(tmp_path / "checkpoints"):
+        shutil.rmtree(path)
+    with pytest.raises(CheckpointError, match="this one would go on from none"):
+        trainer.resume()
+    assert said[0].startswith("step 6 ") and len(said[0]) > 60 and said[1] == "none "
+
+
+def test_a_checkpoint_whose_process_died_before_it_got_its_name_is_used(
+    make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    make_trainer(lambda number: 3.0).run()
+    root = tmp_path / "checkpoints"
+    (root / "step_00000006").rename(root / ".step_00000006.dead.part")
+    trainer = make_trainer(lambda number: 3.0)
+    trainer.resume()
+    assert trainer.progress.step == 6
 
 
 def test_other_data_is_refused(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:

@@ -119,6 +119,6 @@ def rewrite(
         for rank in range(parallel.num_devices):
             owned = owned_boxes(model, parallel, rank)
             save_part(save, rank, {name: box for name, box in owned.items() if name in shapes}, parts)
-        return commit(save, parallel.num_devices, shapes, state, checkpoint.health)
+        return commit(save, parallel.num_devices, shapes, state, checkpoint.health, lambda: 0.0)
     finally:
         remove(save.folder)

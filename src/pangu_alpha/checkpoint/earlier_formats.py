@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pangu_alpha.checkpoint.index import Cells, Index, checksum_of
+from pangu_alpha.checkpoint.index import Index, cells_of, checksum_of, step_and_state
+from pangu_alpha.checkpoint.slice_file import unreadable
 from pangu_alpha.errors import DamagedError
 from pangu_alpha.files import file_sha256
 
@@ -30,14 +31,14 @@ def index_of(folder: Path, fields: dict[str, Any]) -> Index:
         _require_checksum(path, item["sha256"])
         files.append((path.name, None))
         for name, shape in item["tensors"].items():
-            tensors[name] = Cells(tuple(shape), tuple(shape), (number,))
-    return Index(fields["step"], fields["state"], None, tuple(files), tensors, is_sealed=checksum is not None)
+            tensors[name] = cells_of(shape, shape, [number], number + 1)
+    return Index(*step_and_state(fields), None, tuple(files), tensors, checksum or "")
 
 
 def _require_checksum(path: Path, expected: str) -> None:
     try:
         found = file_sha256(path)
     except OSError as error:
-        raise DamagedError(f"{path} cannot be read: {error.strerror}. Use another checkpoint") from error
+        raise unreadable(path, error) from error
     if found != expected:
         raise DamagedError(f"{path} is damaged: its checksum is not that of index.json. Use another checkpoint")

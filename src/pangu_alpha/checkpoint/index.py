@@ -9,12 +9,12 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pangu_alpha.checkpoint.slice_file import Seal
+from pangu_alpha.checkpoint.slice_file import Seal, unreadable
 from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.files import flush
 from pangu_alpha.parallel.parameters import MOMENTS, Shape
@@ -94,8 +94,8 @@ class Index:
     files: tuple[tuple[str, Seal | None], ...]
     """Paths in the checkpoint's folder, by number. Files of earlier formats have no seal."""
     tensors: Mapping[str, Cells]
-    is_sealed: bool = True
-    """Whether it has a checksum of itself; that of the first format has none."""
+    checksum: str = ""
+    """Of itself; empty in one that is being made, and in the first format, which has none."""
 
 
 def write_index(folder: Path, index: Index) -> None:
@@ -142,18 +142,22 @@ def read_index(folder: Path) -> Index:
             raise CheckpointError(
                 f"{folder} has format version {version}, but this program reads 1 to {FORMAT_VERSION}"
             )
-        if fields.pop("checksum", None) != checksum_of(fields):
+        checksum = fields.pop("checksum", None)
+        if checksum != checksum_of(fields):
             raise DamagedError(f"{path} is damaged: its checksum is not its own. Use another checkpoint")
-        files = tuple((_inside(name), Seal(size, head)) for name, size, head in fields["files"])
+        files = tuple((_inside(name), Seal(_number(size), str(head))) for name, size, head in fields["files"])
         tensors = {
-            name: _cells(tuple(item["shape"]), tuple(item["cell"]), tuple(item["files"]), len(files))
+            name: cells_of(item["shape"], item["cell"], item["files"], len(files))
             for name, item in fields["tensors"].items()
         }
-        health = fields["health"]
-        return Index(fields["step"], fields["state"], Health(**health) if health else None, files, tensors)
+        health = None if fields["health"] is None else _health(**fields["health"])
+        step, state = step_and_state(fields)
+        return Index(step, state, health, files, tensors, checksum)
     except FileNotFoundError as error:
         raise DamagedError(f"{folder} is not a checkpoint: it has no {INDEX}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is damaged ({error!r}): use another checkpoint") from error
 
 
@@ -169,8 +173,39 @@ def _inside(name: str) -> str:
     return name
 
 
-def _cells(shape: Shape, cell: Shape, files: tuple[int, ...], num_files: int) -> Cells:
-    cells = Cells(shape, cell, files)
-    if min((*shape, *cell, 1)) < 1 or math.prod(cells.grid) != len(files) or not set(files) <= set(range(num_files)):
+def _number(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no number of bytes, elements or steps")
+    return value
+
+
+def _health(loss: Any, grad_norm: Any, is_spike: Any) -> Health:
+    return Health(float(loss), float(grad_norm), bool(is_spike))
+
+
+def step_and_state(fields: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """What an index of any format says of the run.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    if not isinstance(fields["state"], dict):
+        raise ValueError("its state is no object")
+    return _number(fields["step"]), fields["state"]
+
+
+def cells_of(shape: Sequence[Any], cell: Sequence[Any], files: Sequence[Any], num_files: int) -> Cells:
+    """The cells of a tensor.
+
+    Raises:
+        ValueError: there are others than make up the shape, or in other files.
+    """
+    cells = Cells(tuple(map(_number, shape)), tuple(map(_number, cell)), tuple(map(_number, files)))
+    if (
+        not cells.shape
+        or min((*cells.shape, *cells.cell)) < 1
+        or math.prod(cells.grid) != len(files)
+        or not set(cells.files) <= set(range(num_files))
+    ):
         raise ValueError(f"{len(files)} cells of {list(cell)} do not make up {list(shape)}")
     return cells

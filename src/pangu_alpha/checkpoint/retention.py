@@ -6,9 +6,12 @@ from collections.abc import Container
 from pathlib import Path
 
 from pangu_alpha.checkpoint.index import INDEX
-from pangu_alpha.checkpoint.store import list_checkpoints, open_checkpoint
-from pangu_alpha.errors import CheckpointError
+from pangu_alpha.checkpoint.store import list_checkpoints, open_checkpoint, step_of
+from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.files import ASIDE, aside_of, remove
+
+_FILES = {"weights.safetensors", "optimizer.safetensors"}
+"""Of formats 1 and 2, beside the index."""
 
 
 def prune(
@@ -36,15 +39,18 @@ def prune(
     """
     num_good, has_healthy = 0, False
     for path in reversed(list_checkpoints(root)):
-        if step is not None and _step(path) > step:
+        if step is not None and (step_of(path) or 0) > step:
             continue
-        is_good, is_healthy = (False, False) if path in damaged else _judged(path)
+        try:
+            is_good, is_healthy = (False, False) if path in damaged else _judged(path)
+        except CheckpointError:  # of a later version, or not readable now: it may be whole
+            continue
         if num_good < keep:
             num_good += is_good
             has_healthy |= is_healthy
         elif is_healthy and not has_healthy:
             has_healthy = True
-        elif not (is_good and keep_every and _step(path) % keep_every == 0):
+        elif not (is_good and keep_every and (step_of(path) or 1) % keep_every == 0):
             _take_away(path)
     remove_unfinished(root, attempt)
 
@@ -57,13 +63,15 @@ def remove_unfinished(root: Path, attempt: str) -> None:
     asides = [path for path in root.glob(f".*{ASIDE}") if f".{attempt}{ASIDE}" not in path.name]
     for aside in sorted(asides, key=_time, reverse=True):
         final = root / aside.name.split(".")[1]
-        if final.name.startswith("step_") and not final.exists() and _judged(aside)[0]:
+        if step_of(final) is not None and not final.exists() and _is_whole(aside):
             aside.rename(final)
         else:
             remove(aside)
-    for leftover in (*root.glob(".writing_*"), *root.glob("step_*")):
-        if not (leftover / INDEX).exists():
-            remove(leftover)
+    for leftover in root.glob(".writing_*"):
+        remove(leftover)
+    for folder in root.glob("step_*"):  # an earlier version that died while it removed an old one
+        if step_of(folder) is not None and folder.is_dir() and {item.name for item in folder.iterdir()} <= _FILES:
+            remove(folder)
 
 
 def _time(path: Path) -> float:
@@ -72,16 +80,22 @@ def _time(path: Path) -> float:
 
 
 def _judged(path: Path) -> tuple[bool, bool]:
-    """Whether it looks whole, and whether it is also healthy."""
+    """Whether it looks whole, and whether it is also healthy.
+
+    Raises:
+        CheckpointError: that cannot be said.
+    """
     try:
         return True, open_checkpoint(path).is_healthy
-    except CheckpointError:
+    except DamagedError:
         return False, False
 
 
-def _step(path: Path) -> int:
-    digits = path.name.removeprefix("step_")
-    return int(digits) if digits.isascii() and digits.isdigit() else 1
+def _is_whole(path: Path) -> bool:
+    try:
+        return _judged(path)[0]
+    except CheckpointError:
+        return False
 
 
 def _take_away(path: Path) -> None:

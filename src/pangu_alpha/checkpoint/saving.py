@@ -104,7 +104,7 @@ def commit(
     shapes: Mapping[str, Shape],
     state: Mapping[str, Any],
     health: Health | None = None,
-    patience: float = PATIENCE,
+    patience: Callable[[], float] = lambda: PATIENCE,
 ) -> Path:
     """Make a checkpoint of what all ranks have written; rank 0 alone calls it. One of the same step is replaced.
 
@@ -114,7 +114,7 @@ def commit(
         shapes: of all tensors, without padding.
         state: what the run needs to go on: anything JSON can hold.
         health: how the run is.
-        patience: seconds without anything new from any rank after which the others are given up.
+        patience: gives the seconds without anything new from any rank after which the others are given up.
 
     Raises:
         CheckpointError: ranks have not written their part, the parts do not make up the tensors, or the disk is full.
@@ -134,7 +134,12 @@ def commit(
         replaced = aside_of(save.final)
         if save.final.exists():  # the run went on from an earlier one and came here again
             save.final.rename(replaced)
-        save.folder.rename(save.final)
+        try:
+            save.folder.rename(save.final)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(save.final)
+            raise
         flush(save.root)
         remove(replaced)
     return save.final
@@ -178,19 +183,21 @@ def _explained(save: Save, *written: Path) -> Iterator[None]:
 
 
 def _finite(step: int, names: Iterable[str], tensors: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
-    for name, values in zip(names, tensors, strict=True):
+    for name, given in zip(names, tensors, strict=True):
+        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite in it
+            values = np.asarray(given, np.float32)
         if not is_finite(values):
             raise TrainingError(
                 f"after step {step}, {name} holds numbers that are not finite: the run has diverged, and nothing was "
                 "saved. Go on from the last checkpoint with a lower schedule.learning_rate"
             )
-        yield np.asarray(values, np.float32)
+        yield values
 
 
-def _wait(save: Save, num_ranks: int, patience: float) -> list[dict[str, Any]]:
+def _wait(save: Save, num_ranks: int, patience: Callable[[], float]) -> list[dict[str, Any]]:
     """The markers of all ranks, in their order."""
     found: dict[int, dict[str, Any]] = {}
-    seen, deadline = -1, time.monotonic() + patience
+    seen, since = -1, time.monotonic()
     while True:
         folder = save.folder / _MARKERS
         for path in folder.glob("[0-9]*.json") if folder.exists() else ():
@@ -198,18 +205,26 @@ def _wait(save: Save, num_ranks: int, patience: float) -> list[dict[str, Any]]:
                 found[int(path.stem)] = read_json(path)
         if len(found) == num_ranks:
             return [found[rank] for rank in sorted(found)]
-        size = sum(path.stat().st_size for path in save.folder.glob("*/rank_*"))
+        size = sum(map(_size, save.folder.glob("*/rank_*")))
         if size != seen:
-            seen, deadline = size, time.monotonic() + patience
-        if time.monotonic() > deadline:
+            seen, since = size, time.monotonic()
+        waited = time.monotonic() - since
+        if waited > patience():
             missing = sorted(set(range(num_ranks)) - set(found))
             have = "rank has not written its" if len(missing) == 1 else "ranks have not written their"
             raise CheckpointError(
                 f"{save.final}: {len(missing)} of {num_ranks} {have} part: {missing[:8]}{' …' if missing[8:] else ''}. "
-                f"For {patience:g} s nothing new has come. `pangu diagnose` tells what became of them. Earlier "
+                f"For {waited:.1f} s nothing new has come. `pangu diagnose` tells what became of them. Earlier "
                 "checkpoints are untouched"
             )
         time.sleep(_POLL)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # its rank has failed in this moment
+        return 0
 
 
 def _merge(

@@ -6,6 +6,7 @@ checksum of the head: a part of a tensor can be read and checked without the res
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -20,7 +21,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from pangu_alpha.errors import DamagedError
+from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.reading import open_file
@@ -58,6 +59,8 @@ def write_slices(path: Path, shapes: Mapping[str, Shape], tensors: Iterable[Arra
     Raises:
         OSError: the disk is full or not writable.
     """
+    if flat := [name for name, shape in shapes.items() if not math.prod(shape) or not shape]:
+        raise ValueError(f"{flat[0]} has no rows: there is nothing to write")
     checksums = {name: "0" * _DIGITS * _num_blocks(shape) for name, shape in shapes.items()}
     head = _head(shapes, checksums, note)
     with path.open("wb", buffering=0) as file, _Flusher(file.fileno()) as flusher:
@@ -75,7 +78,8 @@ def write_slices(path: Path, shapes: Mapping[str, Shape], tensors: Iterable[Arra
         flusher.wait()
         size = file.tell()
         head = _head(shapes, checksums, note)
-        os.pwrite(file.fileno(), head, 0)
+        if os.pwrite(file.fileno(), head, 0) != len(head):
+            raise OSError(errno.EIO, "the head was not written whole", str(path))
         os.fsync(file.fileno())
     return Seal(size, xxhash.xxh3_64_hexdigest(head))
 
@@ -92,6 +96,7 @@ class SliceFile:
             DamagedError: it is missing, or is not the file that was sealed.
         """
         self.path = path
+        self._is_sealed = seal is not None
         self._buffer = bytearray()
         try:
             self._file = open_file(path)
@@ -102,7 +107,7 @@ class SliceFile:
             self._file.seek(0)
             head = self._file.read(start)
         except OSError as error:
-            raise DamagedError(f"{path} cannot be read: {error.strerror}. {_WAY_OUT}") from error
+            raise unreadable(path, error) from error
         if seal is not None and xxhash.xxh3_64_hexdigest(head) != seal.head:
             raise DamagedError(f"{path} is damaged: its head is not what was written. {_WAY_OUT}")
         try:
@@ -170,22 +175,31 @@ class SliceFile:
             try:
                 found = os.preadv(self._file.fileno(), [data[done:]], offset + done)
             except OSError as error:
-                raise DamagedError(f"{self.path} cannot be read: {error.strerror}. {_WAY_OUT}") from error
+                raise unreadable(self.path, error) from error
             if not found:
                 raise DamagedError(f"{self.path} is damaged: it ends too early. {_WAY_OUT}")
             done += found
         return data
 
     def _check(self, name: str, data: memoryview, first: int, block_bytes: int) -> None:
-        if name not in self._checksums:
+        if not self._is_sealed:
             return
         for number, begin in enumerate(range(0, len(data), block_bytes), first):
-            expected = self._checksums[name][number * _DIGITS : (number + 1) * _DIGITS]
+            expected = self._checksums.get(name, "")[number * _DIGITS : (number + 1) * _DIGITS]
             if xxhash.xxh3_64_hexdigest(data[begin : begin + block_bytes]) != expected:
                 raise DamagedError(f"{self.path} is damaged: {name} is not what was written. {_WAY_OUT}")
 
 
 _WAY_OUT = "Use another checkpoint"
+_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ELOOP, errno.EINVAL)
+"""Of the system's errors those that speak of the file, and not of who reads it or of this moment."""
+
+
+def unreadable(path: Path, error: OSError) -> CheckpointError:
+    """The error of a file of a checkpoint that cannot be read: damage, or a fault that does not lie in the file."""
+    if error.errno in _DAMAGE:
+        return DamagedError(f"{path} cannot be read: {error.strerror}. {_WAY_OUT}")
+    return CheckpointError(f"{path} cannot be read: {error.strerror}. Nothing says that it is damaged: mend that first")
 
 
 class _Flusher:

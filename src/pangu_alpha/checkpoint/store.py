@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pangu_alpha.checkpoint.index import INDEX, WEIGHTS, Health, Index, group_of, read_index
-from pangu_alpha.checkpoint.slice_file import SliceFile
+from pangu_alpha.checkpoint.slice_file import SliceFile, unreadable
 from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.parallel.parts import Box
@@ -20,6 +21,9 @@ from pangu_alpha.run_folder import CHECKPOINTS
 
 _MAX_NAMES = 8
 """In a message."""
+_MAX_OPEN = 64
+"""Files at a time: a process may have a thousand, and a checkpoint can have more."""
+_STEP = re.compile(r"step_([0-9]{8,})")
 _Loaded = TypeVar("_Loaded")
 
 
@@ -55,6 +59,16 @@ class Checkpoint:
     def is_healthy(self) -> bool:
         """Whether nothing speaks against going on from here."""
         return self.health is None or not self.health.is_spike
+
+    def of_run(self, key: str) -> Any:
+        """What its state says of `key`.
+
+        Raises:
+            DamagedError: nothing.
+        """
+        if key not in self.state:
+            raise DamagedError(f"{self.path}/{INDEX} says nothing of the run's {key}. Use another checkpoint")
+        return self.state[key]
 
     @cached_property
     def num_bytes(self) -> int:
@@ -109,7 +123,10 @@ class Checkpoint:
         values: NDArray[np.float32] | None = None
         for held, number in cells.covering(box):
             common = held.intersect(box)
-            piece = self._file(number).read(name, common.within(held))
+            file = self._file(number)
+            if file.shapes.get(name) != held.shape:
+                raise DamagedError(f"{file.path} is damaged: the index says that it holds {list(held.shape)} of {name}")
+            piece = file.read(name, common.within(held))
             if common == box:
                 values = piece
                 break
@@ -135,9 +152,7 @@ class Checkpoint:
             try:
                 size = path.stat().st_size
             except OSError as error:
-                raise DamagedError(
-                    f"{self.path} is incomplete: {name}: {error.strerror}. Use another checkpoint"
-                ) from error
+                raise unreadable(path, error) from error
             if seal is not None and size != seal.num_bytes:
                 raise DamagedError(
                     f"{path} is damaged: it has {size:,} bytes, its writer wrote {seal.num_bytes:,}. Use another "
@@ -171,6 +186,8 @@ class Checkpoint:
 
     def _file(self, number: int) -> SliceFile:
         if number not in self._open:
+            if len(self._open) == _MAX_OPEN:
+                self._open.pop(next(iter(self._open))).close()
             name, seal = self.index.files[number]
             self._open[number] = SliceFile(self.path / name, seal)
             self.num_opened += 1
@@ -194,18 +211,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: it has a format that is not known here.
     """
     checkpoint = Checkpoint(path, read_index(path))
+    named = step_of(path)
+    if named is not None and named != checkpoint.step:
+        raise DamagedError(f"{path} holds step {checkpoint.step}: the folder has another checkpoint's name. Rename it")
     checkpoint.check_files()
     return checkpoint
 
 
+def step_of(path: Path) -> int | None:
+    """The step that the name of a checkpoint's folder says; None for any other name, which is somebody else's."""
+    found = _STEP.fullmatch(path.name)
+    return int(found[1]) if found else None
+
+
 def list_checkpoints(root: Path) -> list[Path]:
-    """Folders of the complete checkpoints under `root`, oldest first.
+    """Folders of the complete checkpoints under `root`, oldest first. What is not named as a step is left out.
 
     Raises:
         CheckpointError: `root` cannot be read: a run that starts anew over its checkpoints loses them.
     """
     try:
-        return [path for path in list_folder(root, "step_*") if (path / INDEX).exists()]
+        paths = [path for path in list_folder(root, "step_*") if step_of(path) is not None and (path / INDEX).exists()]
+        return sorted(paths, key=lambda path: step_of(path) or 0)
     except OSError as error:
         raise CheckpointError(f"{root} cannot be read: {error.strerror}. Name the output of a run") from error
 
@@ -276,7 +303,7 @@ def load_from(path: Path, load: Callable[[Checkpoint], _Loaded], report: Callabl
 
 
 def _reported(checkpoint: Checkpoint, report: Callable[[str], None]) -> Checkpoint:
-    if not checkpoint.index.is_sealed:
+    if not checkpoint.index.checksum:
         report(
             f"{checkpoint.path}/index.json has no checksum of itself, as an earlier version wrote it: its step and its "
             "place in the data are taken as they are"

@@ -199,21 +199,24 @@ class _DiffersError(CheckpointError):
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.checkpoint import step_name
+    from pangu_alpha.checkpoint import list_checkpoints, step_name
     from pangu_alpha.checkpoint.comparing import rewrite
     from pangu_alpha.config import ParallelConfig, build_config
     from pangu_alpha.errors import ConfigError
+    from pangu_alpha.locks import only_one
 
     found = _open(arguments.source)
     wrong = [word for word in arguments.overrides if not word.startswith("parallel.")]
     if wrong:
         raise ConfigError(f"{wrong[0]} is no setting of the layout: only parallel.* can be given here")
-    settings = {**found.state["config"], "parallel": ParallelConfig().model_dump(mode="json")}
+    settings = {**found.of_run("config"), "parallel": ParallelConfig().model_dump(mode="json")}
     config = build_config(settings, arguments.overrides, source=f"{found.path}/index.json")
     path = arguments.output / CHECKPOINTS / step_name(found.step)
-    if path.exists():
-        raise CheckpointError(f"{path} exists already: name another output")
+    if list_checkpoints(path.parent):
+        raise CheckpointError(f"{arguments.output} has checkpoints already: name a new output")
+    arguments.output.mkdir(parents=True, exist_ok=True)
     state = {**found.state, "config": config.model_dump(mode="json")}
-    with progress("converting", found.num_bytes, "bytes") as advance:
+    lock = only_one(arguments.output / ".rank_0.lock", f"the run {arguments.output}", "name a new output")
+    with lock, progress("converting", found.num_bytes, "bytes") as advance:
         rewrite(found, path.parent, config.model, config.parallel, state, advance)
     print(f"{path}: the same tensors as {config.parallel.num_devices:,} ranks write them")

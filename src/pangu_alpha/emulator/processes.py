@@ -60,9 +60,13 @@ class Processes:
         """See `Workers`."""
         return max(self.transport.share({self.ranks[0]: number}).values())
 
+    def is_equal(self, text: str) -> bool:
+        """See `Workers`."""
+        return len(set(self.transport.share({self.ranks[0]: text}).values())) == 1
+
     def require_equal(self, settings: str) -> None:
         """See `Workers`."""
-        if len(set(self.transport.share({self.ranks[0]: settings}).values())) > 1:
+        if not self.is_equal(settings):
             raise ConfigError(
                 "the processes of this job were started with different settings: give all the same recipe and overrides"
             )

@@ -49,7 +49,7 @@ def load_trained(
 def _load(
     checkpoint: Checkpoint, tokenizer: Path | None, device: DeviceKind | None, fuse_operators: bool
 ) -> TrainedModel:
-    settings = checkpoint.state["config"]
+    settings = checkpoint.of_run("config")
     overrides = [] if device is None else [f"device={device}"]
     if (device or settings["device"]) == "cpu" and settings["model"]["compute_dtype"] == "bfloat16":
         say("MindSpore has no bfloat16 matrix product for the CPU: computing in float32")
@@ -77,7 +77,7 @@ def _open_tokenizer(checkpoint: Checkpoint, path: Path | None) -> Tokenizer:
             "give it with --tokenizer"
         )
     tokenizer = load_tokenizer(path)
-    expected = checkpoint.state["tokenizer_fingerprint"]
+    expected = checkpoint.of_run("tokenizer_fingerprint")
     if tokenizer.fingerprint != expected:
         raise TokenizerError(
             f"{path} is the tokenizer {tokenizer.fingerprint}, but {checkpoint.path} was trained with {expected}: "

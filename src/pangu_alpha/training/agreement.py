@@ -43,17 +43,18 @@ class Agreement(nn.Cell):
         votes[int(number)] = 1.0  # NumPy takes a bool for a mask
         return int(np.flatnonzero(self._sum(votes))[-1])
 
-    def is_equal(self, digest: bytes) -> bool:
-        """Whether all processes give the same digest, of up to `_SIZE` bytes. All must ask."""
+    def is_equal(self, text: str) -> bool:
+        """See `Workers`. Digests are added up: their sum is a multiple of each only where all are the same."""
         if self.is_alone:
             return True
+        digest = hashlib.sha256(text.encode()).digest()
         numbers = np.zeros(_SIZE, np.float32)
         numbers[: len(digest)] = np.frombuffer(digest, np.uint8)
         return bool(np.all(self._sum(numbers) == self.num_ranks * numbers))
 
     def require_equal(self, settings: str) -> None:
         """See `Workers`."""
-        if not self.is_equal(hashlib.sha256(settings.encode()).digest()):
+        if not self.is_equal(settings):
             raise ConfigError(
                 "the ranks of this job were started with different settings. `pangu diagnose RUN` names the rank and "
                 "the setting; give all ranks the same recipe and overrides"

@@ -64,6 +64,10 @@ class Workers(Protocol):
         """The largest of the numbers that they give."""
         ...
 
+    def is_equal(self, text: str) -> bool:
+        """Whether all processes give the same text; on all of them alike."""
+        ...
+
     def require_equal(self, settings: str) -> None:
         """Refuse processes that were given different settings.
 

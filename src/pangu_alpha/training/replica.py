@@ -56,7 +56,7 @@ class ProcessStep:
     def require_equal_copies(self) -> None:
         """See `Step`."""
         for name, item in () if self._workers.is_alone else self._parameters.items():
-            if not self._workers.is_equal(xxhash.xxh3_128_digest(np.ascontiguousarray(item.asnumpy()).data)):
+            if not self._workers.is_equal(xxhash.xxh3_128_hexdigest(np.ascontiguousarray(item.asnumpy()).data)):
                 raise LayoutError(
                     f"{name} is not the same on all processes, which have added up the same gradients: the hardware or "
                     "a library computes wrongly on one of them. The last checkpoint was compared and is good"

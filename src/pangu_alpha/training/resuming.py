@@ -110,10 +110,11 @@ def say_if_finished(config: RunConfig) -> bool:
     root = config.output / CHECKPOINTS
     if not any(path.name >= step_name(config.train.steps) for path in list_checkpoints(root)):
         return False
-    checkpoint = next(candidates(root, lambda line: None), None)
-    if checkpoint is None or checkpoint.step < config.train.steps or _is_damaged(checkpoint):
+    last = (found for found in candidates(root, lambda line: None) if found.step >= config.train.steps)
+    checkpoint = next(last, None)
+    if checkpoint is None or _is_damaged(checkpoint):
         return False
-    compare_settings(checkpoint.state["config"], config, checkpoint.path)
+    compare_settings(checkpoint.of_run("config"), config, checkpoint.path)
     say(
         f"this run is finished: step {checkpoint.step} of {config.train.steps} is in {checkpoint.path}. To train "
         "further, raise train.steps; to train anew, set output to a new directory"

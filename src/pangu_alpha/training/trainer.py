@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from pangu_alpha import __version__
-from pangu_alpha.checkpoint import Checkpoint, Health, Parts, candidates, list_checkpoints
+from pangu_alpha.checkpoint import Checkpoint, Health, Parts, candidates, list_checkpoints, remove_unfinished
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData, next_numbers
@@ -180,23 +180,40 @@ class Trainer:
         """Go on from the best checkpoint of the run that all ranks can read; start anew when there is none.
 
         Raises:
-            CheckpointError: it is of another network or of other training data, or all are damaged.
+            CheckpointError: it is of another network or of other training data, all are damaged, or the ranks do not
+                see the same ones.
         """
         root = self.config.output / CHECKPOINTS
-        for checkpoint in candidates(root, say if self.is_main else lambda line: None):
-            problem = ""
+        if self.is_main:
+            remove_unfinished(root, self.attempt)
+        self.workers.largest(0)  # now every checkpoint has its name
+        found = candidates(root, say if self.is_main else lambda line: None)
+        while (checkpoint := next(found, None)) is not None or list_checkpoints(root):
+            self._require_same(root, checkpoint)
+            if checkpoint is None:
+                raise CheckpointError(f"all checkpoints under {root} are damaged. Remove them to start anew")
+            is_damaged = False
             try:
                 self.restore(checkpoint)
             except DamagedError as error:
-                problem = str(error)
-                say(f"skipping a checkpoint: {problem}")
+                is_damaged = True
+                say(f"skipping a checkpoint: {error}")
             finally:
                 checkpoint.close()
-            if not self.workers.largest(bool(problem)):
+            if not self.workers.largest(int(is_damaged)):
                 return
             self.damaged.add(checkpoint.path)
-        if paths := list_checkpoints(root):
-            raise CheckpointError(f"all {len(paths)} checkpoints under {root} are damaged. Remove them to start anew")
+        self._require_same(root, None)
+
+    def _require_same(self, root: Path, checkpoint: Checkpoint | None) -> None:
+        """Refuse ranks that would go on from different places: their sums would mean nothing."""
+        mine = "none" if checkpoint is None else f"step {checkpoint.step}"
+        if not self.workers.is_equal(f"{mine} {checkpoint.index.checksum if checkpoint else ''}"):
+            raise CheckpointError(
+                f"the ranks of this job do not see the same checkpoints in {root}: this one would go on from {mine}. "
+                "Where the hosts share that folder, start again in a minute: file systems remember what was not there. "
+                "Where they do not, set output to one that they share, or copy the newest checkpoint to each host"
+            )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`.
@@ -204,20 +221,19 @@ class Trainer:
         Raises:
             CheckpointError: it is of another network, or of other training data.
         """
-        state = checkpoint.state
-        for line in compare_settings(state["config"], self.config, checkpoint.path):
+        for line in compare_settings(checkpoint.of_run("config"), self.config, checkpoint.path):
             if self.is_main:
                 say(f"other than before: {line}")
-        if state["data_fingerprint"] != self.training_data.fingerprint:
+        if checkpoint.of_run("data_fingerprint") != self.training_data.fingerprint:
             raise CheckpointError(
                 f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
                 "in the data means nothing here. Restore the data settings, or set output to a new directory"
             )
         checkpoint.require(self.shapes)
         self._backend.step.load(checkpoint.read)
-        self.progress = Progress(**state["progress"])
-        self.scaler.scale = state["loss_scale"]["scale"]
-        self.scaler.good_steps = state["loss_scale"]["good_steps"]
+        self.progress = Progress(**checkpoint.of_run("progress"))
+        self.scaler.scale = checkpoint.of_run("loss_scale")["scale"]
+        self.scaler.good_steps = checkpoint.of_run("loss_scale")["good_steps"]
 
     def _train_one_step(self) -> StepMetrics:
         config, progress = self.config, self.progress

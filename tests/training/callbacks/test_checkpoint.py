@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +125,47 @@ def test_a_step_that_was_skipped_says_nothing_of_the_health(trainer: Any) -> Non
     assert saved(trainer).health.grad_norm == 3
 
 
-def test_what_a_dead_start_left_is_removed(trainer: Any) -> None:
-    left = trainer.config.output / "checkpoints" / ".step_00000004.dead.part"
-    left.mkdir(parents=True)
-    (left / "half").write_text("")
+def test_one_that_was_damaged_and_is_saved_again_counts(trainer: Any) -> None:
+    """Otherwise the newest healthy one would go as soon as a spike is saved after it."""
+    trainer.damaged.add(trainer.config.output / "checkpoints" / "step_00000004")
+    run(trainer, range(1, 9), SaveCheckpoints(), record=lambda step: metrics(step, 9.0 if step > 4 else 3.0))
+    assert steps(trainer) == [4, 8]
+    assert trainer.damaged == set()
+
+
+def test_a_run_that_ends_by_an_error_waits_little_for_dead_ranks_and_tells(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoint, "CLOSING_PATIENCE", 0.2)
+    trainer.config.parallel = ParallelConfig(dp=2)  # the other one never writes
+    callback = SaveCheckpoints()
+    callback.on_start(trainer)
+    trainer.progress.step = 4
+    callback.on_step(trainer, metrics(4))
+    begin = time.monotonic()
+    callback.close()
+    assert time.monotonic() - begin < 5
+    assert "step 4 was not saved: " in (said := capsys.readouterr().err)
+    assert "1 of 2 rank has not written its part: [1]" in said
+
+
+def test_a_rank_that_fails_leaves_nothing_of_the_others_in_its_process(trainer: Any) -> None:
+    trainer.config.parallel = ParallelConfig(dp=2)
+    trainer.parts = {0: trainer.parts[0], 1: lambda boxes: (np.float32([np.nan]) for _ in boxes)}
+    callback = SaveCheckpoints()
+    callback.on_start(trainer)
+    callback._boxes[1] = {NAME: Box((0,), (1,))}
+    trainer.progress.step = 4
+    callback.on_step(trainer, metrics(4))
+    callback.close()
+    assert list((trainer.config.output / "checkpoints").iterdir()) == []
+
+
+def test_records_with_odd_steps_are_dropped(trainer: Any) -> None:
+    (trainer.config.output / "saves.jsonl").write_text('{"step": null}\n{"step": "4"}\n{"step": 3}\n')
+    trainer.progress.step = 3
     SaveCheckpoints().on_start(trainer)
-    assert not left.exists()
+    assert [record["step"] for record in read_records(trainer.config.output / "saves.jsonl")] == [3]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.checkpoint import Parts, Save, commit, open_checkpoint, prune, remove_unfinished, save_part
+from pangu_alpha.checkpoint import Parts, Save, commit, open_checkpoint, prune, save_part, step_name
+from pangu_alpha.checkpoint.saving import PATIENCE
 from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError
+from pangu_alpha.files import remove
 from pangu_alpha.parallel.parts import Box, owned_boxes
-from pangu_alpha.records import append_record, keep_records
+from pangu_alpha.records import append_record, drop_after
 from pangu_alpha.run_folder import CHECKPOINTS, SAVES
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
@@ -23,6 +26,10 @@ from pangu_alpha.training.shared_folder import is_shared
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
+
+
+CLOSING_PATIENCE = 10.0
+"""Seconds for the other ranks' parts when the run ends by an error or a second signal: they may be dead."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class SaveCheckpoints(Callback):
         """
         self._clock = clock
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._closing = threading.Event()
         self._running: _Running | None = None
         self._last_step: int | None = None
         """Of the newest that this start has saved: its last step may be one of the regular ones, too."""
@@ -73,7 +81,7 @@ class SaveCheckpoints(Callback):
         """What each rank of this process writes, where it writes something."""
 
     def on_start(self, trainer: Trainer) -> None:
-        """Find out who writes what, and remove what a dead start left.
+        """Find out who writes what.
 
         Raises:
             CheckpointError: no rank has everything, and not all see the folder of the checkpoints.
@@ -81,8 +89,7 @@ class SaveCheckpoints(Callback):
         self._last_time = self._clock()
         config, root = trainer.config, trainer.config.output / CHECKPOINTS
         if trainer.is_main:
-            remove_unfinished(root, trainer.attempt)
-            keep_records(config.output / SAVES, lambda record: record.get("step", 0) <= trainer.progress.step, say)
+            drop_after(config.output / SAVES, trainer.progress.step, say)
         if is_shared(root, trainer.attempt, trainer.workers, trainer.is_main):
             self._num_writers = config.parallel.num_devices
             self._boxes = {rank: owned_boxes(config.model, config.parallel, rank) for rank in trainer.parts}
@@ -119,8 +126,14 @@ class SaveCheckpoints(Callback):
             say(f"checkpoint of step {trainer.progress.step} in {trainer.config.output / CHECKPOINTS}")
 
     def close(self) -> None:
-        """Let a save that is being written come to its end."""
+        """Let a save that is being written come to its end; whom it waits for has little time left. Tell its error."""
+        self._closing.set()
         self._writer.shutdown()
+        if self._running is not None and (error := self._running.bytes.exception()) is not None:
+            say(f"the checkpoint of step {self._running.step} was not saved: {error}")
+
+    def _patience(self) -> float:
+        return CLOSING_PATIENCE if self._closing.is_set() else PATIENCE
 
     def _is_time(self, trainer: Trainer, step: int) -> bool:
         train = trainer.config.train
@@ -143,7 +156,7 @@ class SaveCheckpoints(Callback):
             parts = {rank: (self._boxes[rank], parts) for rank, parts in trainer.parts.items() if rank in self._boxes}
             if in_background:
                 parts = {rank: (boxes, _copied(boxes, values)) for rank, (boxes, values) in parts.items()}
-            writing = self._writer.submit(_writer_of(trainer, self._metrics, parts, self._num_writers))
+            writing = self._writer.submit(_writer_of(trainer, self._metrics, parts, self._num_writers, self._patience))
             if not in_background:
                 writing.exception()  # waits for the end; the error is raised below
             self._running = _Running(trainer.progress.step, writing, begin, time.perf_counter() - begin)
@@ -156,6 +169,7 @@ class SaveCheckpoints(Callback):
             return
         running, self._running = self._running, None
         num_bytes, end = running.bytes.result()
+        trainer.damaged.discard(trainer.config.output / CHECKPOINTS / step_name(running.step))
         if trainer.is_main:
             seconds = end - running.begin
             saved = Saved(running.step, running.blocked_seconds, seconds, num_bytes, num_bytes / seconds / 1e6)
@@ -167,6 +181,7 @@ def _writer_of(
     metrics: StepMetrics | None,
     parts: Mapping[int, tuple[Mapping[str, Box], Parts]],
     num_writers: int,
+    patience: Callable[[], float],
 ) -> Callable[[], tuple[int, float]]:
     """What writes the run as it is now, and gives the bytes of the checkpoint (0 where another process commits it) and
     the time of its end."""
@@ -178,13 +193,18 @@ def _writer_of(
     damaged = frozenset(trainer.damaged)
 
     def write() -> tuple[int, float]:
-        for rank, (boxes, values) in parts.items():
-            save_part(save, rank, boxes, values)
+        try:
+            for rank, (boxes, values) in parts.items():
+                save_part(save, rank, boxes, values)
+        except BaseException:
+            if trainer.is_main:  # nobody will use what the other ranks have written
+                remove(save.folder)
+            raise
         if not trainer.is_main:
             return 0, time.perf_counter()
-        path = commit(save, num_writers, shapes, state, health)
+        path = commit(save, num_writers, shapes, state, health, patience)
         keep, keep_every = config.train.keep_checkpoints, config.train.keep_every
-        prune(root, keep, step=step, keep_every=keep_every, damaged=damaged, attempt=trainer.attempt)
+        prune(root, keep, step=step, keep_every=keep_every, damaged=damaged - {path}, attempt=trainer.attempt)
         return open_checkpoint(path).num_bytes, time.perf_counter()
 
     return write

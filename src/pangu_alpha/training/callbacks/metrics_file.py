@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from pangu_alpha.console import say
-from pangu_alpha.records import keep_records, to_json
+from pangu_alpha.records import drop_after, to_json
 from pangu_alpha.run_folder import METRICS
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
@@ -29,7 +28,7 @@ class WriteMetrics(Callback):
         if trainer.is_main:
             path = trainer.config.output / METRICS
             path.parent.mkdir(parents=True, exist_ok=True)
-            drop_after(path, trainer.progress.step)
+            drop_after(path, trainer.progress.step, say)
             self._file = path.open("a", encoding="utf-8")
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
@@ -42,8 +41,3 @@ class WriteMetrics(Callback):
         """Close the file."""
         if trainer.is_main:
             self._file.close()
-
-
-def drop_after(path: Path, step: int) -> None:
-    """Remove the records of steps after `step` from `path`, and lines that are damaged."""
-    keep_records(path, lambda record: record.get("step", 0) <= step, say)

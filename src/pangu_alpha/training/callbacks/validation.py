@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pangu_alpha.config import perplexity
 from pangu_alpha.console import say
-from pangu_alpha.records import append_record, read_records
+from pangu_alpha.records import append_record, drop_after, read_records
 from pangu_alpha.run_folder import VALIDATIONS
 from pangu_alpha.training.callbacks.base import Callback
-from pangu_alpha.training.callbacks.metrics_file import drop_after
 from pangu_alpha.training.metrics import StepMetrics, Validation
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class Validate(Callback):
         """Forget validations of steps that will be done again."""
         if trainer.is_main:
             trainer.config.output.mkdir(parents=True, exist_ok=True)
-            drop_after(trainer.config.output / VALIDATIONS, trainer.progress.step)
+            drop_after(trainer.config.output / VALIDATIONS, trainer.progress.step, say)
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Validate when it is time."""

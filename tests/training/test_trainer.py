@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from pangu_alpha.checkpoint import Health, list_checkpoints
-from pangu_alpha.checkpoint.index import read_index, write_index
+from pangu_alpha.checkpoint.index import write_index
+from pangu_alpha.checkpoint.store import read_index
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.errors import CheckpointError, TrainingError

@@ -15,6 +15,8 @@ from pangu_alpha.checkpoint.slice_file import unreadable
 from pangu_alpha.errors import DamagedError
 from pangu_alpha.files import file_sha256
 
+VERSIONS = (1, 2)
+
 
 def index_of(folder: Path, fields: dict[str, Any]) -> Index:
     """What such an index says, as today's would say it. Its files are read and checked as a whole.

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pangu_alpha.checkpoint.slice_file import Seal, unreadable
-from pangu_alpha.errors import CheckpointError, DamagedError
+from pangu_alpha.checkpoint.slice_file import Seal
+from pangu_alpha.errors import DamagedError
 from pangu_alpha.files import flush
 from pangu_alpha.parallel.parameters import MOMENTS, Shape
 from pangu_alpha.parallel.parts import Box
-from pangu_alpha.reading import read_json
 
 INDEX = "index.json"
 FORMAT_VERSION = 3
@@ -123,42 +122,24 @@ def write_index(folder: Path, index: Index) -> None:
     flush(path)
 
 
-def read_index(folder: Path) -> Index:
-    """What the index of a checkpoint says; nothing else is looked at.
+def index_of(folder: Path, fields: dict[str, Any]) -> Index:
+    """What the fields of an index.json say.
 
     Raises:
-        DamagedError: it is missing, or not what was written.
-        CheckpointError: it has a format that is not known here.
+        DamagedError: they are not what was written.
+        ValueError, KeyError, TypeError, AttributeError: nor have they the form of an index.
     """
-    path = folder / INDEX
-    try:
-        fields = read_json(path)
-        version = fields["version"]
-        if version in (1, 2):
-            from pangu_alpha.checkpoint.earlier_formats import index_of
-
-            return index_of(folder, fields)
-        if version != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{folder} has format version {version}, but this program reads 1 to {FORMAT_VERSION}"
-            )
-        checksum = fields.pop("checksum", None)
-        if checksum != checksum_of(fields):
-            raise DamagedError(f"{path} is damaged: its checksum is not its own. Use another checkpoint")
-        files = tuple((_inside(name), Seal(_number(size), str(head))) for name, size, head in fields["files"])
-        tensors = {
-            name: cells_of(item["shape"], item["cell"], item["files"], len(files))
-            for name, item in fields["tensors"].items()
-        }
-        health = None if fields["health"] is None else _health(**fields["health"])
-        step, state = step_and_state(fields)
-        return Index(step, state, health, files, tensors, checksum)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{folder} is not a checkpoint: it has no {INDEX}") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{path} is damaged ({error!r}): use another checkpoint") from error
+    checksum = fields.pop("checksum", None)
+    if checksum != checksum_of(fields):
+        raise DamagedError(f"{folder / INDEX} is damaged: its checksum is not its own. Use another checkpoint")
+    files = tuple((_inside(name), Seal(_number(size), str(head))) for name, size, head in fields["files"])
+    tensors = {
+        name: cells_of(item["shape"], item["cell"], item["files"], len(files))
+        for name, item in fields["tensors"].items()
+    }
+    health = None if fields["health"] is None else _health(**fields["health"])
+    step, state = step_and_state(fields)
+    return Index(step, state, health, files, tensors, checksum)
 
 
 def checksum_of(fields: Mapping[str, Any]) -> str:

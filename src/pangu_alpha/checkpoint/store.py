@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.checkpoint.index import INDEX, WEIGHTS, Health, Index, group_of, read_index
+from pangu_alpha.checkpoint import earlier_formats
+from pangu_alpha.checkpoint.index import FORMAT_VERSION, INDEX, WEIGHTS, Health, Index, group_of, index_of
 from pangu_alpha.checkpoint.slice_file import SliceFile, unreadable
 from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.parallel.parts import Box
-from pangu_alpha.reading import list_folder
+from pangu_alpha.reading import list_folder, read_json
 from pangu_alpha.run_folder import CHECKPOINTS
 
 _MAX_NAMES = 8
@@ -199,6 +200,30 @@ def is_finite(values: NDArray[np.floating]) -> bool:
     with np.errstate(all="ignore"):
         # A sum takes over whatever is not finite; it overflows by itself only for numbers that are no weights.
         return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
+
+
+def read_index(folder: Path) -> Index:
+    """What the index of a checkpoint says, in any format. Files are looked at only in the formats without slices.
+
+    Raises:
+        DamagedError: it is missing, or not what was written.
+        CheckpointError: it cannot be read now, or has a format that is not known here.
+    """
+    path = folder / INDEX
+    try:
+        fields = read_json(path)
+        version = fields["version"]
+        if version in earlier_formats.VERSIONS:
+            return earlier_formats.index_of(folder, fields)
+        if version == FORMAT_VERSION:
+            return index_of(folder, fields)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{folder} is not a checkpoint: it has no {INDEX}") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path} is damaged ({error!r}): use another checkpoint") from error
+    raise CheckpointError(f"{folder} has format version {version}, but this program reads 1 to {FORMAT_VERSION}")
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -41,7 +41,7 @@ def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
     earlier = save_whole(tmp_path, 6, {"a.weight": WHOLE}, {})
     save = Save(tmp_path, 7, "attempt")
     write(save, 1, HALVES[1])
-    with pytest.raises(CheckpointError, match=r"1 of 2 rank has not written its part: \[0\].*Earlier .* untouched"):
+    with pytest.raises(CheckpointError, match=r"1 of 2 ranks has not written its part: \[0\].*Earlier .* untouched"):
         commit(save, 2, SHAPES, {}, patience=lambda: 0.2)
     assert list_checkpoints(tmp_path) == [earlier]
 

@@ -65,8 +65,8 @@ def step_name(step: int) -> str:
     return f"step_{step:08d}"
 
 
-def save_part(save: Save, rank: int, boxes: Mapping[str, Box], parts: Parts) -> int:
-    """Write what `rank` owns and say so; returns the bytes. The checkpoint is there after `commit`.
+def save_part(save: Save, rank: int, boxes: Mapping[str, Box], parts: Parts) -> None:
+    """Write what `rank` owns and say so. The checkpoint is there after `commit`.
 
     Args:
         save: the checkpoint.
@@ -95,7 +95,6 @@ def save_part(save: Save, rank: int, boxes: Mapping[str, Box], parts: Parts) -> 
         markers.mkdir(parents=True, exist_ok=True)
         write_text(markers / f"{rank}.json", json.dumps(marker, separators=(",", ":")))
         flush(markers)
-    return sum(size for size, _ in marker["files"].values())
 
 
 def commit(
@@ -211,9 +210,10 @@ def _wait(save: Save, num_ranks: int, patience: Callable[[], float]) -> list[dic
         waited = time.monotonic() - since
         if waited > patience():
             missing = sorted(set(range(num_ranks)) - set(found))
-            have = "rank has not written its" if len(missing) == 1 else "ranks have not written their"
+            have = "has not written its" if len(missing) == 1 else "have not written their"
+            named = f"{missing[:8]}{' …' if missing[8:] else ''}"
             raise CheckpointError(
-                f"{save.final}: {len(missing)} of {num_ranks} {have} part: {missing[:8]}{' …' if missing[8:] else ''}. "
+                f"{save.final}: {len(missing)} of {num_ranks} ranks {have} part: {named}. "
                 f"For {waited:.1f} s nothing new has come. `pangu diagnose` tells what became of them. Earlier "
                 "checkpoints are untouched"
             )

@@ -171,11 +171,10 @@ def owned_boxes(model: ModelConfig, parallel: ParallelConfig, rank: int) -> dict
 @cache
 def _turns(model: ModelConfig, parallel: ParallelConfig, stage: int) -> Mapping[str, int]:
     """The turn at which the holders of each large box of a stage are, when it comes to that tensor."""
-    sizes = {}
-    for name in _names_of(model, parallel, stage):
-        row, cuts = row_of(name), cutting_axes(name, model, parallel)
-        num_parts = math.prod(Mesh.of(parallel).size(axis) for axes in cuts for axis in axes)
-        sizes[name] = math.prod(row.padded_shape(model, parallel.mp)) // num_parts
+    sizes = {
+        name: math.prod(row_of(name).padded_shape(model, parallel.mp)) // num_parts(name, model, parallel)
+        for name in _names_of(model, parallel, stage)
+    }
     large = sorted((name for name, size in sizes.items() if size >= _SMALL), key=lambda name: -sizes[name])
     return {name: (1 + len(MOMENTS)) * number for number, name in enumerate(large)}
 

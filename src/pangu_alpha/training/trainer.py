@@ -188,10 +188,11 @@ class Trainer:
             remove_unfinished(root, self.attempt)
         self.workers.largest(0)  # now every checkpoint has its name
         found = candidates(root, say if self.is_main else lambda line: None)
-        while (checkpoint := next(found, None)) is not None or list_checkpoints(root):
+        while True:
+            checkpoint = next(found, None)
             self._require_same(root, checkpoint)
             if checkpoint is None:
-                raise CheckpointError(f"all checkpoints under {root} are damaged. Remove them to start anew")
+                break
             is_damaged = False
             try:
                 self.restore(checkpoint)
@@ -203,7 +204,8 @@ class Trainer:
             if not self.workers.largest(int(is_damaged)):
                 return
             self.damaged.add(checkpoint.path)
-        self._require_same(root, None)
+        if list_checkpoints(root):
+            raise CheckpointError(f"all checkpoints under {root} are damaged. Remove them to start anew")
 
     def _require_same(self, root: Path, checkpoint: Checkpoint | None) -> None:
         """Refuse ranks that would go on from different places: their sums would mean nothing."""

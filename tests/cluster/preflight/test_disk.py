@@ -27,6 +27,15 @@ def test_what_is_needed_is_computed_from_the_recipe(recipe: Any, tmp_path: Path,
     assert "keep_checkpoints" in finding.fix
 
 
+def test_milestones_stay_and_need_room(recipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    settings = ("train.keep_checkpoints=1", "train.steps=1000", "train.checkpoint_every=100", "train.keep_every=250")
+    config = recipe(f"output={tmp_path}", *settings)
+    _free(monkeypatch, 0)
+    (finding,) = check_disk(config)
+    assert "4 checkpoints" in finding.found  # 500 and 1000, the newest, and the one that is being written
+    assert "keep_every" in finding.fix
+
+
 def test_checkpoints_that_are_there_need_no_more_room(recipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
     config = recipe(f"output={tmp_path}", "train.keep_checkpoints=1")
     one = 12 * num_parameters(config.model)

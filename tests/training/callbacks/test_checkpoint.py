@@ -146,7 +146,7 @@ def test_a_run_that_ends_by_an_error_waits_little_for_dead_ranks_and_tells(
     callback.close()
     assert time.monotonic() - begin < 5
     assert "step 4 was not saved: " in (said := capsys.readouterr().err)
-    assert "1 of 2 rank has not written its part: [1]" in said
+    assert "1 of 2 ranks has not written its part: [1]" in said
 
 
 def test_a_rank_that_fails_leaves_nothing_of_the_others_in_its_process(trainer: Any) -> None:

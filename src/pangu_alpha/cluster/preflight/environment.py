@@ -18,15 +18,15 @@ _OPEN_FILES_A_RANK, _OTHER_OPEN_FILES = 2, 1024
 _THREADS_A_RANK = 256
 """A rank has 15 threads on 2 cores (measured) and more on a server of 192."""
 _MAX_LOCAL_RANKS = 16
-_LARGEST_FILE_BYTES_A_PARAMETER = 8
-"""Two float32 moments, in `optimizer.safetensors`."""
+_MOMENTS_BYTES = 8
+"""Of a parameter: two float32 moments, in the largest file of a checkpoint."""
 _STACK_BYTES = 8 << 20
 
 
 def check_limits(config: RunConfig) -> list[Finding]:
     """Whether this shell's `ulimit`s let the job open its files, start its threads and write its checkpoints."""
     local_ranks = min(config.parallel.num_devices, _MAX_LOCAL_RANKS)
-    largest_file = _LARGEST_FILE_BYTES_A_PARAMETER * num_parameters(config.model)
+    largest_file = _MOMENTS_BYTES * num_parameters(config.model) // _num_shares(config)
     needs = (
         (
             "n",
@@ -48,6 +48,13 @@ def check_limits(config: RunConfig) -> list[Finding]:
             fix = f"`ulimit -{letter} {enough}` before the launch, or raise it in /etc/security/limits.conf"
             findings.append(bad(f"ulimit -{letter}", f"{limits[-1]}, and the job needs {_show(needed)}", fix))
     return findings or [ok("ulimits", ", ".join(limits))]
+
+
+def _num_shares(config: RunConfig) -> int:
+    """In how many parts of about the same size the ranks write a checkpoint, at least."""
+    parallel = config.parallel
+    # Replicas whose hosts share no folder leave all to the first. Of stages, one may hold more than its share.
+    return parallel.mp * max(1, parallel.pp // 2)
 
 
 def check_variables(config: RunConfig, environment: Mapping[str, str], rank_table: Path | None) -> list[Finding]:

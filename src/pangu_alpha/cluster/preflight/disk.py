@@ -20,8 +20,8 @@ BYTES_A_PARAMETER = 3 * 4
 def check_disk(config: RunConfig) -> list[Finding]:
     """Whether the output directory can be written and holds all checkpoints that will ever be there at once.
 
-    That is `keep_checkpoints`, those that `keep_every` keeps, and the one being written, each 12 bytes a parameter, less what this run's checkpoints
-    take already.
+    That is `keep_checkpoints`, those that `keep_every` keeps, and the one being written, each 12 bytes a parameter,
+    less what this run's checkpoints take already.
     """
     folder = _nearest_existing(config.output)
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
@@ -36,13 +36,8 @@ def check_disk(config: RunConfig) -> list[Finding]:
     found = f"{si(free)}B free at {folder}, {si(needed)}B needed for {count} checkpoints of {si(one)}B"
     if free >= needed:
         return [ok("disk", found)]
-    return [
-        bad(
-            "disk",
-            found,
-            "free space, set output to a larger disk, or lower train.keep_checkpoints or raise keep_every",
-        )
-    ]
+    fix = "free space, set output to a larger disk, lower train.keep_checkpoints, or raise train.keep_every"
+    return [bad("disk", found, fix)]
 
 
 def _nearest_existing(path: Path) -> Path:

@@ -85,5 +85,5 @@ def test_a_process_writes_the_boxes_that_it_is_asked_for(make_config: Config) ->
     config = make_config()
     step = ProcessStep(build_network(config.model, seed=1), config, Agreement())
     name = "layers.0.attention.query.weight"
-    (part,) = step.parts(0, {name: Box((2, 1), (3, 4))})
+    (part,) = step.values(0, {name: Box((2, 1), (3, 4))})
     np.testing.assert_array_equal(part, step.tensors([name])[name][2:5, 1:5])

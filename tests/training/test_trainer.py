@@ -51,13 +51,13 @@ class Told:
     def __init__(self, losses: Callable[[int], float | None], config: RunConfig) -> None:
         self.losses, self.number = losses, 0
         self.rates: list[float] = []
-        self.values = {
+        self.tensors = {
             name: np.zeros(row_of(name).shape(config.model), np.float32) for name in tensor_names(config.model)
         }
 
     @property
     def weight(self) -> Any:
-        return self.values["final_norm.beta"]
+        return self.tensors["final_norm.beta"]
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         loss = self.losses(self.number)
@@ -65,19 +65,19 @@ class Told:
         self.rates.append(scalars.learning_rate)
         if loss is None:
             return StepResult(3.0, math.inf, num_tokens, skipped=True)
-        self.values = {name: values + 1.0 for name, values in self.values.items()}
+        self.tensors = {name: values + 1.0 for name, values in self.tensors.items()}
         return StepResult(loss, 1.0, num_tokens, skipped=False)
 
     ranks = (0,)
 
-    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[Any]:
-        return (self.values[name] for name in boxes)
+    def values(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[Any]:
+        return (self.tensors[name] for name in boxes)
 
     def require_equal_copies(self) -> None:
         pass
 
     def load(self, read: Read) -> None:
-        self.values = {name: read(name, Box.all_of(values.shape)) for name, values in self.values.items()}
+        self.tensors = {name: read(name, Box.all_of(values.shape)) for name, values in self.tensors.items()}
 
 
 class Samples:
@@ -271,10 +271,10 @@ def test_overflows_that_find_the_scale_do_not_end_it_and_do_not_use_up_the_warm_
 def test_a_state_that_is_not_finite_is_not_saved(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
     trainer = make_trainer(lambda number: 3.0)
     step = _step(trainer)
-    parts = step.parts
-    step.parts = lambda rank, boxes: (  # type: ignore[method-assign]
+    values = step.values
+    step.values = lambda rank, boxes: (  # type: ignore[method-assign]
         value * math.nan if step.number >= 4 and name == "final_norm.beta" else value
-        for name, value in zip(boxes, parts(rank, boxes), strict=True)
+        for name, value in zip(boxes, values(rank, boxes), strict=True)
     )
     with pytest.raises(TrainingError, match=r"after step 4, final_norm\.beta holds numbers that are not finite"):
         trainer.run()

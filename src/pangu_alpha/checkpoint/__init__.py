@@ -2,7 +2,7 @@
 
 from pangu_alpha.checkpoint.index import OPTIMIZER, WEIGHTS, Health, group_of
 from pangu_alpha.checkpoint.retention import prune, remove_unfinished
-from pangu_alpha.checkpoint.saving import Parts, Save, commit, save_part, save_whole, step_name
+from pangu_alpha.checkpoint.saving import Save, Values, commit, save_part, save_whole, step_name
 from pangu_alpha.checkpoint.store import (
     Checkpoint,
     candidates,
@@ -17,8 +17,8 @@ __all__ = [
     "WEIGHTS",
     "Checkpoint",
     "Health",
-    "Parts",
     "Save",
+    "Values",
     "candidates",
     "commit",
     "group_of",

@@ -108,17 +108,17 @@ def rewrite(
     save = Save(root, checkpoint.step, uuid4().hex)
     shapes = {name: cells.shape for name, cells in checkpoint.index.tensors.items()}
 
-    def parts(boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
+    def values(boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
         for name, box in boxes.items():
-            values = checkpoint.read(name, box)
-            advance(values.nbytes)
-            yield values
+            found = checkpoint.read(name, box)
+            advance(found.nbytes)
+            yield found
         checkpoint.close()
 
     try:
         for rank in range(parallel.num_devices):
             owned = owned_boxes(model, parallel, rank)
-            save_part(save, rank, {name: box for name, box in owned.items() if name in shapes}, parts)
+            save_part(save, rank, {name: box for name, box in owned.items() if name in shapes}, values)
         return commit(save, parallel.num_devices, shapes, state, checkpoint.health, lambda: 0.0)
     finally:
         remove(save.folder)

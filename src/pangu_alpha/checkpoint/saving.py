@@ -34,7 +34,7 @@ _MARKERS = "done"
 PATIENCE = 900.0
 """Seconds without anything new from any rank after which the missing ones are given up."""
 _POLL = 0.05
-Parts = Callable[[Mapping[str, Box]], Iterable[NDArray[np.floating]]]
+Values = Callable[[Mapping[str, Box]], Iterable[NDArray[np.floating]]]
 """Gives the values of boxes of tensors that a rank holds, in their order, one at a time."""
 
 
@@ -65,14 +65,14 @@ def step_name(step: int) -> str:
     return f"step_{step:08d}"
 
 
-def save_part(save: Save, rank: int, boxes: Mapping[str, Box], parts: Parts) -> None:
+def save_part(save: Save, rank: int, boxes: Mapping[str, Box], values: Values) -> None:
     """Write what `rank` owns and say so. The checkpoint is there after `commit`.
 
     Args:
         save: the checkpoint.
         rank: this one.
         boxes: what it owns of tensors, see `owned_boxes`.
-        parts: gives their values.
+        values: gives what is in them.
 
     Raises:
         TrainingError: a tensor is not finite. Earlier checkpoints are untouched, here and below.
@@ -88,7 +88,7 @@ def save_part(save: Save, rank: int, boxes: Mapping[str, Box], parts: Parts) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             shapes = {name: box.shape for name, box in mine.items()}
             note = {"step": str(save.step), "rank": str(rank)}
-            seal = write_slices(path, shapes, _finite(save.step, mine, parts(mine)), note)
+            seal = write_slices(path, shapes, _finite(save.step, mine, values(mine)), note)
             marker["files"][f"{group}/{path.name}"] = [seal.num_bytes, seal.head]
             marker["boxes"][f"{group}/{path.name}"] = {name: [box.begin, box.shape] for name, box in mine.items()}
         markers = save.folder / _MARKERS

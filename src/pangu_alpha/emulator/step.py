@@ -66,7 +66,7 @@ class EmulatedStep:
         names = tensor_names(self._config.model) if names is None else names
         return {name: self._stripped(name, tensor) for name, tensor in self.machine.gather(names).items()}
 
-    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[Array]:
+    def values(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[Array]:
         """See `Step`."""
         for name, box in boxes.items():
             held, values = self.machine.part(rank, name)

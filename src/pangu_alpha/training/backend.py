@@ -37,7 +37,7 @@ class Step(Protocol):
         """The ranks of the mesh that this process plays: one, or in the emulator perhaps all."""
         ...
 
-    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
+    def values(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
         """What `rank` holds of weights and moments: these boxes of them, in this order.
 
         One at a time, good until the next step.

@@ -48,7 +48,7 @@ class ProcessStep:
         """Weights and moments, whole; None: all of them."""
         return {name: self._parameters[name].asnumpy() for name in names or self._parameters}
 
-    def parts(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
+    def values(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
         """See `Step`. Every process holds everything."""
         for name, box in boxes.items():
             yield self._parameters[name].asnumpy()[box.index]

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from pangu_alpha import __version__
-from pangu_alpha.checkpoint import Checkpoint, Health, Parts, candidates, list_checkpoints, remove_unfinished
+from pangu_alpha.checkpoint import Checkpoint, Health, Values, candidates, list_checkpoints, remove_unfinished
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData, next_numbers
@@ -164,9 +164,9 @@ class Trainer:
         return Health(metrics.loss, metrics.grad_norm, self.last_spike == metrics.step)
 
     @property
-    def parts(self) -> dict[int, Parts]:
+    def values(self) -> dict[int, Values]:
         """For each rank that this process plays, what gives the values of what it holds."""
-        return {rank: partial(self._backend.step.parts, rank) for rank in self._backend.step.ranks}
+        return {rank: partial(self._backend.step.values, rank) for rank in self._backend.step.ranks}
 
     def require_equal_copies(self) -> None:
         """Compare weights and moments on the ranks that hold the same part of them. All ranks must ask.

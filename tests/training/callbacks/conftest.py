@@ -57,7 +57,7 @@ def trainer(tmp_path: Path) -> Any:
         phase=phase,
         phases=phases,
         weights=weights,
-        parts={0: lambda boxes: (weights[name] for name in boxes)},
+        values={0: lambda boxes: (weights[name] for name in boxes)},
         shapes={name: value.shape for name, value in weights.items()},
         state=lambda: {"progress": 1},
         health=lambda metrics: Health(metrics.loss, metrics.grad_norm, is_spike=metrics.loss > 8),

@@ -151,7 +151,7 @@ def test_a_run_that_ends_by_an_error_waits_little_for_dead_ranks_and_tells(
 
 def test_a_rank_that_fails_leaves_nothing_of_the_others_in_its_process(trainer: Any) -> None:
     trainer.config.parallel = ParallelConfig(dp=2)
-    trainer.parts = {0: trainer.parts[0], 1: lambda boxes: (np.float32([np.nan]) for _ in boxes)}
+    trainer.values = {0: trainer.values[0], 1: lambda boxes: (np.float32([np.nan]) for _ in boxes)}
     callback = SaveCheckpoints()
     callback.on_start(trainer)
     callback._boxes[1] = {NAME: Box((0,), (1,))}

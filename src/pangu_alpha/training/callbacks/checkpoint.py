@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.checkpoint import Parts, Save, commit, open_checkpoint, prune, save_part, step_name
+from pangu_alpha.checkpoint import Save, Values, commit, open_checkpoint, prune, save_part, step_name
 from pangu_alpha.checkpoint.saving import PATIENCE
 from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError
@@ -92,7 +92,7 @@ class SaveCheckpoints(Callback):
             drop_after(config.output / SAVES, trainer.progress.step, say)
         if is_shared(root, trainer.attempt, trainer.workers, trainer.is_main):
             self._num_writers = config.parallel.num_devices
-            self._boxes = {rank: owned_boxes(config.model, config.parallel, rank) for rank in trainer.parts}
+            self._boxes = {rank: owned_boxes(config.model, config.parallel, rank) for rank in trainer.values}
         elif config.parallel.num_devices == config.parallel.dp and not config.parallel.optimizer_sharding:
             self._num_writers = 1
             self._boxes = {0: {name: Box.all_of(shape) for name, shape in trainer.shapes.items()}}
@@ -153,9 +153,11 @@ class SaveCheckpoints(Callback):
             self._finish(trainer)
             trainer.require_equal_copies()
             in_background = trainer.config.train.background_saving
-            parts = {rank: (self._boxes[rank], parts) for rank, parts in trainer.parts.items() if rank in self._boxes}
-            if in_background:
-                parts = {rank: (boxes, _copied(boxes, values)) for rank, (boxes, values) in parts.items()}
+            parts = {
+                rank: (boxes, _copied(boxes, trainer.values[rank]) if in_background else trainer.values[rank])
+                for rank, boxes in self._boxes.items()
+                if rank in trainer.values
+            }
             writing = self._writer.submit(_writer_of(trainer, self._metrics, parts, self._num_writers, self._patience))
             if not in_background:
                 writing.exception()  # waits for the end; the error is raised below
@@ -179,7 +181,7 @@ class SaveCheckpoints(Callback):
 def _writer_of(
     trainer: Trainer,
     metrics: StepMetrics | None,
-    parts: Mapping[int, tuple[Mapping[str, Box], Parts]],
+    parts: Mapping[int, tuple[Mapping[str, Box], Values]],
     num_writers: int,
     patience: Callable[[], float],
 ) -> Callable[[], tuple[int, float]]:
@@ -210,9 +212,9 @@ def _writer_of(
     return write
 
 
-def _copied(boxes: Mapping[str, Box], parts: Parts) -> Parts:
-    """The values of now, for later: the next step changes what `parts` gives."""
-    copies = {name: np.array(values, np.float32) for name, values in zip(boxes, parts(boxes), strict=True)}
+def _copied(boxes: Mapping[str, Box], values: Values) -> Values:
+    """The values of now, for later: the next step changes what `values` gives."""
+    copies = {name: np.array(found, np.float32) for name, found in zip(boxes, values(boxes), strict=True)}
 
     def give(boxes: Mapping[str, Box]) -> Iterable[NDArray[np.floating]]:
         return (copies.pop(name) for name in boxes)  # each is free as soon as it is written

@@ -3,6 +3,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_any_box_is_read_exactly(written: tuple[Path, Seal], data: st.DataObject
         begin.append(first)
         shape.append(data.draw(st.integers(1, size - first)))
     box = Box(tuple(begin), tuple(shape))
-    with SliceFile(*written) as file:
+    with closing(SliceFile(*written)) as file:
         np.testing.assert_array_equal(file.read(name, box), TENSORS[name][box.index])
 
 
@@ -60,7 +61,7 @@ def test_no_more_than_the_blocks_of_a_box_are_read(written: tuple[Path, Seal], m
         return bytes_of(self, offset, count)
 
     monkeypatch.setattr(SliceFile, "_bytes", counted)
-    with SliceFile(*written) as file:
+    with closing(SliceFile(*written)) as file:
         file.read("tall", Box((1000, 0), (10, 300)))
         assert sum(read) <= 2 * BLOCK_BYTES
         read.clear()
@@ -76,7 +77,7 @@ def test_a_flipped_byte_is_found_by_who_reads_it(written: tuple[Path, Seal], tmp
     path.write_bytes(content)
 
     def read_all() -> None:
-        with SliceFile(path, written[1]) as file:
+        with closing(SliceFile(path, written[1])) as file:
             for name in TENSORS:
                 for _ in file.check(name):
                     pass
@@ -90,7 +91,7 @@ def test_damage_elsewhere_does_not_matter_to_who_does_not_read_it(written: tuple
     content[-1] ^= 1  # of "one"
     path = tmp_path / "rank_00000.safetensors"
     path.write_bytes(content)
-    with SliceFile(path, written[1]) as file:
+    with closing(SliceFile(path, written[1])) as file:
         np.testing.assert_array_equal(file.read("long", Box((7,), (9,))), TENSORS["long"][7:16])
 
 

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 
 from pangu_alpha.checkpoint import Health, open_checkpoint, save_whole
-from pangu_alpha.cli.main import main
+from pangu_alpha.cli import main as cli
 from pangu_alpha.config import load_config
 from pangu_alpha.parallel.parameters import row_of, tensor_names
 
 SIZES = "model={num_layers: 3, hidden_size: 16, num_heads: 4, vocab_size: 30, seq_length: 6, compute_dtype: float32}"
 CONFIG = load_config("tiny_cpu", [SIZES, "model.final_norm=before_query_layer"])
+
+
+def main(words: list[str]) -> int:
+    """The exit code of `pangu`."""
+    try:
+        return cli.main(words)
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        return end.code
 
 
 def save(root: Path, step: int, changed: str = "", *, is_spike: bool = False) -> Path:
@@ -67,7 +76,9 @@ def test_every_byte_is_checked(run: Path, capsys: pytest.CaptureFixture[str]) ->
     content[-1] ^= 1
     file.write_bytes(content)
     assert main(["checkpoint", "check", str(run)]) == 1
-    assert "final_norm.beta is not what was written" in capsys.readouterr().err
+    assert "final_norm.beta is not what was written" in capsys.readouterr().out
+    assert main(["checkpoint", "check", str(run), str(run / "checkpoints" / "step_00000100")]) == 1
+    assert "step_00000100: all 159 tensors are what was written" in capsys.readouterr().out
 
 
 def test_two_are_compared(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +90,7 @@ def test_two_are_compared(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["checkpoint", "diff", first, str(tmp_path / "other")]) == 1
     captured = capsys.readouterr()
     assert f"{name}: numbers that differ: 1, the first at [0, 7], by up to 0.5" in captured.out
-    assert "1 of 159 tensors differ" in captured.err
+    assert "1 of 159 tensors differ" in captured.out
 
 
 def test_one_is_written_in_any_layout_and_back(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,4 +120,5 @@ def test_damage_has_the_exit_code_of_a_failure(run: Path, capsys: pytest.Capture
     (run / "checkpoints" / "step_00000200" / "index.json").write_text("{")
     for words in (["check", str(run)], ["show", str(run)], ["diff", str(run), str(run)]):
         assert main(["checkpoint", *words]) == 1
-        assert "index.json is damaged" in capsys.readouterr().err
+        captured = capsys.readouterr()
+        assert "index.json is damaged" in captured.out + captured.err

@@ -1,6 +1,6 @@
 """Checkpoints that many ranks write and any mesh reads, see docs/checkpoints.md. No MindSpore here."""
 
-from pangu_alpha.checkpoint.index import OPTIMIZER, WEIGHTS, Health, group_of
+from pangu_alpha.checkpoint.index import Health
 from pangu_alpha.checkpoint.retention import prune, remove_unfinished
 from pangu_alpha.checkpoint.saving import Save, Values, commit, save_part, save_whole, step_name
 from pangu_alpha.checkpoint.store import (
@@ -13,15 +13,12 @@ from pangu_alpha.checkpoint.store import (
 )
 
 __all__ = [
-    "OPTIMIZER",
-    "WEIGHTS",
     "Checkpoint",
     "Health",
     "Save",
     "Values",
     "candidates",
     "commit",
-    "group_of",
     "list_checkpoints",
     "load_best",
     "load_from",

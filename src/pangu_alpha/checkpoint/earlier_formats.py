@@ -1,8 +1,7 @@
-"""Reads checkpoints of formats 1 and 2: whole tensors, a file a group, and a SHA-256 of each file.
+"""Reads checkpoints of formats 1 and 2.
 
-weights.safetensors
-optimizer.safetensors
-index.json               format 1: without a checksum of itself
+Whole tensors, in `weights.safetensors` and `optimizer.safetensors`; `index.json` has a SHA-256 of each file and, in
+format 2, one of itself.
 """
 
 from __future__ import annotations

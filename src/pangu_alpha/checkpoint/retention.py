@@ -21,7 +21,7 @@ def prune(
     step: int | None = None,
     keep_every: int | None = None,
     damaged: Container[Path] = (),
-    attempt: str = "none",
+    attempt: str | None = None,
 ) -> None:
     """Remove the checkpoints that are not to be kept, and what dead processes left.
 
@@ -35,7 +35,7 @@ def prune(
         step: that the run has come to; None: the newest.
         keep_every: steps; None: no such milestones.
         damaged: checkpoints that are known to be, whatever they look like.
-        attempt: this start's; what its ranks are writing stays.
+        attempt: this start's; what its ranks are writing stays. None: nobody writes.
     """
     num_good, has_healthy = 0, False
     for path in reversed(list_checkpoints(root)):
@@ -55,7 +55,7 @@ def prune(
     remove_unfinished(root, attempt)
 
 
-def remove_unfinished(root: Path, attempt: str) -> None:
+def remove_unfinished(root: Path, attempt: str | None) -> None:
     """Remove what dead processes left half-written or half-removed; what the ranks of `attempt` are writing stays.
 
     What turns out to be whole gets its name: its process died before it could give it, or take the files away.

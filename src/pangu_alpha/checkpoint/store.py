@@ -37,8 +37,6 @@ class Checkpoint:
         index: of it.
         """
         self.path, self.index = path, index
-        self.num_opened = 0
-        """Files opened so far."""
         self._open: dict[int, SliceFile] = {}
 
     @property
@@ -191,7 +189,6 @@ class Checkpoint:
                 self._open.pop(next(iter(self._open))).close()
             name, seal = self.index.files[number]
             self._open[number] = SliceFile(self.path / name, seal)
-            self.num_opened += 1
         return self._open[number]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pangu_alpha.checkpoint import Checkpoint, Save, commit, open_checkpoint, save_part
-from pangu_alpha.config import ModelConfig, ParallelConfig, load_config
+from pangu_alpha.config import ModelConfig, ParallelConfig, list_recipes, load_config
 from pangu_alpha.parallel.parameters import MOMENTS, row_of, tensor_names
 from pangu_alpha.parallel.parts import held_parts, owned_boxes, without_padding
 
@@ -83,7 +83,7 @@ def test_any_mesh_to_any_other_and_once_more(data: st.DataObject) -> None:
         np.testing.assert_array_equal(again[name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("recipe", ["2b6", "13b", "200b_1024", "200b_2048"])
+@pytest.mark.parametrize("recipe", list_recipes())
 def test_ranks_of_the_recipes_write_every_element_once(recipe: str) -> None:
     config = load_config(recipe)
     if config.parallel.pp == 1:

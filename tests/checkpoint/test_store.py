@@ -16,7 +16,6 @@ from pangu_alpha.checkpoint import (
     candidates,
     commit,
     list_checkpoints,
-    load_best,
     load_from,
     open_checkpoint,
     save_part,
@@ -129,7 +128,7 @@ def test_numbers_that_are_not_finite_are_not_loaded(save_old: Save, save: Save, 
     save_old(5, tensors={"a.weight": np.float32([[1, np.nan]])})
     with pytest.raises(DamagedError, match="not finite: the run had diverged when it was saved"):
         read_all(open_checkpoint(tmp_path / "step_00000005"))
-    assert load_best(tmp_path, read_all, lambda line: None) == 4
+    assert load_from(tmp_path, read_all, lambda line: None) == 4
 
 
 def test_another_format_is_refused(save: Save) -> None:
@@ -157,7 +156,7 @@ def test_a_file_that_cannot_be_read_is_damage(save: Save, tmp_path: Path) -> Non
     weights.unlink()
     weights.symlink_to("/proc/self/mem")  # reading it fails as on a bad disk
     reports: list[str] = []
-    assert load_best(tmp_path, read_all, reports.append) == 1
+    assert load_from(tmp_path, read_all, reports.append) == 1
     assert "step_00000002" in reports[0]
 
 
@@ -167,7 +166,7 @@ def test_the_newest_that_can_be_read_to_the_end_is_loaded_and_the_others_reporte
     (tmp_path / "step_00000003" / WEIGHTS).write_bytes(b"")
     flip(tmp_path / "step_00000002" / WEIGHTS)  # of the right length: found when it is read
     reports: list[str] = []
-    assert load_best(tmp_path, read_all, reports.append) == 1
+    assert load_from(tmp_path, read_all, reports.append) == 1
     assert [line[:22] for line in reports] == ["skipping a checkpoint:"] * 2
     assert "step_00000003" in reports[0] and "step_00000002" in reports[1]
 
@@ -179,14 +178,15 @@ def test_a_spike_is_passed_over_and_used_if_there_is_nothing_else(save: Save, tm
     assert [found.step for found in candidates(tmp_path, reports.append)] == [1, 2]
     assert "step_00000002: it was saved during a spike (loss 3.500, gradient norm 1.25)" in reports[0]
     shutil.rmtree(tmp_path / "step_00000001")
-    assert load_best(tmp_path, read_all, reports.append) == 2
+    assert load_from(tmp_path, read_all, reports.append) == 2
 
 
 def test_only_damaged_ones_is_an_error_and_none_is_not(save: Save, tmp_path: Path) -> None:
-    assert load_best(tmp_path, read_all, print) is None
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_from(tmp_path, read_all, print)
     flip(save(1) / WEIGHTS)
     with pytest.raises(CheckpointError, match="all 1 checkpoints"):
-        load_best(tmp_path, read_all, print)
+        load_from(tmp_path, read_all, print)
 
 
 def test_what_users_point_at(save: Save, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_folder_with_another_checkpoint_s_name_is_not_taken(save: Save, tmp_pa
     save(2).rename(tmp_path / "step_00000900")
     (tmp_path / "step_best").symlink_to("step_00000001")
     reports: list[str] = []
-    assert load_best(tmp_path, read_all, reports.append) == 1
+    assert load_from(tmp_path, read_all, reports.append) == 1
     assert "holds step 2: the folder has another checkpoint's name" in reports[0]
 
 

@@ -72,13 +72,13 @@ def test_copies_that_have_drifted_apart_are_not_saved(make_config: Config) -> No
 
     def is_equal(digest: str) -> bool:
         asked.append(digest)
-        return len(asked) != 5
+        return len(asked) not in (1, 5)
 
     workers: Any = SimpleNamespace(rank=0, is_alone=False, is_equal=is_equal)
     step = ProcessStep(build_network(config.model, seed=1), config, workers)
     with pytest.raises(LayoutError, match=r"\w+\.\w+.* is not the same on all processes"):
         step.require_equal_copies()
-    assert len(set(asked[:4])) > 1, "each tensor has its own digest"
+    assert len(set(asked[1:5])) > 1, "each tensor has its own digest"
 
 
 def test_a_process_writes_the_boxes_that_it_is_asked_for(make_config: Config) -> None:

@@ -6,8 +6,8 @@ from pangu_alpha.checkpoint.saving import Save, Values, commit, save_part, save_
 from pangu_alpha.checkpoint.store import (
     Checkpoint,
     candidates,
+    checkpoints_at,
     list_checkpoints,
-    load_best,
     load_from,
     open_checkpoint,
 )
@@ -18,9 +18,9 @@ __all__ = [
     "Save",
     "Values",
     "candidates",
+    "checkpoints_at",
     "commit",
     "list_checkpoints",
-    "load_best",
     "load_from",
     "open_checkpoint",
     "prune",

@@ -287,12 +287,34 @@ def candidates(root: Path, report: Callable[[str], None]) -> Iterator[Checkpoint
     yield from unhealthy
 
 
-def load_best(root: Path, load: Callable[[Checkpoint], _Loaded], report: Callable[[str], None]) -> _Loaded | None:
-    """What `load` makes of the best checkpoint under `root` that it can read to the end; None when there is none.
+def checkpoints_at(path: Path) -> list[Path]:
+    """What a user means by `path`: a checkpoint, or those of a run's folder, oldest first.
 
     Raises:
-        CheckpointError: there are checkpoints, but all are damaged; or `load` refuses one.
+        CheckpointError: there is none.
     """
+    if (path / INDEX).is_file():
+        return [path]
+    for root in (path, path / CHECKPOINTS):
+        if found := list_checkpoints(root):
+            return found
+    raise CheckpointError(f"no checkpoint at {path}: give a step_* directory, or the output directory of a run")
+
+
+def load_from(path: Path, load: Callable[[Checkpoint], _Loaded], report: Callable[[str], None]) -> _Loaded:
+    """What `load` makes of the best checkpoint at `path`, see `checkpoints_at`, that it can read to the end.
+
+    Raises:
+        CheckpointError: there is none, or all are damaged; or `load` refuses one.
+    """
+    paths = checkpoints_at(path)
+    if paths == [path]:
+        found = _reported(open_checkpoint(path), report)
+        try:
+            return load(found)
+        finally:
+            found.close()
+    root = paths[0].parent
     for found in candidates(root, report):
         try:
             return load(found)
@@ -300,28 +322,7 @@ def load_best(root: Path, load: Callable[[Checkpoint], _Loaded], report: Callabl
             report(f"skipping a checkpoint: {error}")
         finally:
             found.close()
-    if paths := list_checkpoints(root):
-        raise CheckpointError(f"all {len(paths)} checkpoints under {root} are damaged. Remove them to start anew")
-    return None
-
-
-def load_from(path: Path, load: Callable[[Checkpoint], _Loaded], report: Callable[[str], None]) -> _Loaded:
-    """What `load` makes of what a user means by `path`: a checkpoint, or the best one of a run's folder.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged; or `load` refuses it.
-    """
-    if (path / INDEX).is_file():
-        found = _reported(open_checkpoint(path), report)
-        try:
-            return load(found)
-        finally:
-            found.close()
-    for root in (path, path / CHECKPOINTS):
-        loaded = load_best(root, load, report)
-        if loaded is not None:
-            return loaded
-    raise CheckpointError(f"no checkpoint at {path}: give a step_* directory, or the output directory of a run")
+    raise CheckpointError(f"all {len(paths)} checkpoints under {root} are damaged. Remove them to start anew")
 
 
 def _reported(checkpoint: Checkpoint, report: Callable[[str], None]) -> Checkpoint:

@@ -70,23 +70,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _open(path: Path) -> Checkpoint:
     """A checkpoint, or the newest one of a run, damaged or not."""
-    from pangu_alpha.checkpoint import list_checkpoints, open_checkpoint
+    from pangu_alpha.checkpoint import checkpoints_at, open_checkpoint
 
-    if not (path / "index.json").is_file():
-        for root in (path / CHECKPOINTS, path):
-            if found := list_checkpoints(root):
-                return open_checkpoint(found[-1])
-        raise CheckpointError(f"no checkpoint at {path}: give a step_* folder, or the output of a run")
-    return open_checkpoint(path)
+    return open_checkpoint(checkpoints_at(path)[-1])
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.checkpoint import list_checkpoints, open_checkpoint
+    from pangu_alpha.checkpoint import checkpoints_at, open_checkpoint
 
-    root = arguments.output / CHECKPOINTS
-    paths = list_checkpoints(root) or list_checkpoints(arguments.output)
-    if not paths:
-        raise CheckpointError(f"no checkpoints under {root}: give the output of a run")
+    paths = checkpoints_at(arguments.output)
     print(f"{'step':>10} {'size':>8} {'loss':>8}  {'written by':<28} {'':<8} path")
     for path in paths:
         try:

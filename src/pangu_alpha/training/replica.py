@@ -55,8 +55,16 @@ class ProcessStep:
 
     def require_equal_copies(self) -> None:
         """See `Step`."""
-        for name, item in () if self._workers.is_alone else self._parameters.items():
-            if not self._workers.is_equal(xxhash.xxh3_128_hexdigest(np.ascontiguousarray(item.asnumpy()).data)):
+        if self._workers.is_alone:
+            return
+        digests = {
+            name: xxhash.xxh3_128_hexdigest(np.ascontiguousarray(item.asnumpy()).data)
+            for name, item in self._parameters.items()
+        }
+        if self._workers.is_equal(" ".join(digests.values())):
+            return
+        for name, digest in digests.items():
+            if not self._workers.is_equal(digest):
                 raise LayoutError(
                     f"{name} is not the same on all processes, which have added up the same gradients: the hardware or "
                     "a library computes wrongly on one of them. The last checkpoint was compared and is good"

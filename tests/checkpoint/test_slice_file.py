@@ -99,8 +99,10 @@ def test_damage_elsewhere_does_not_matter_to_who_does_not_read_it(written: tuple
 def test_a_file_that_was_cut_off_is_refused(written: tuple[Path, Seal], tmp_path: Path, size: int) -> None:
     path = tmp_path / "rank_00000.safetensors"
     path.write_bytes(written[0].read_bytes()[:size])
-    with pytest.raises(DamagedError, match="its writer wrote"):
+    before = set(Path("/proc/self/fd").iterdir())
+    with pytest.raises(DamagedError, match="its writer wrote") as caught:
         SliceFile(path, written[1])
+    assert caught and set(Path("/proc/self/fd").iterdir()) <= before, "the file is still open"
 
 
 def test_another_file_of_the_same_length_is_refused(tmp_path: Path) -> None:

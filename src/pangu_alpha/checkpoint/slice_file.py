@@ -99,16 +99,26 @@ class SliceFile:
         self._buffer = bytearray()
         try:
             self._file = open_file(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        try:
+            self._read_head(seal)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_head(self, seal: Seal | None) -> None:
+        try:
             size = os.fstat(self._file.fileno()).st_size
-            if seal is not None and size != seal.num_bytes:
-                raise DamagedError(f"{path} has {size:,} bytes, its writer wrote {seal.num_bytes:,}. {_WAY_OUT}")
             start = 8 + min(int.from_bytes(self._file.read(8), "little"), _MAX_HEAD)
             self._file.seek(0)
             head = self._file.read(start)
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise unreadable(self.path, error) from error
+        if seal is not None and size != seal.num_bytes:
+            raise DamagedError(f"{self.path} has {size:,} bytes, its writer wrote {seal.num_bytes:,}. {_WAY_OUT}")
         if seal is not None and xxhash.xxh3_64_hexdigest(head) != seal.head:
-            raise DamagedError(f"{path} is damaged: its head is not what was written. {_WAY_OUT}")
+            raise DamagedError(f"{self.path} is damaged: its head is not what was written. {_WAY_OUT}")
         try:
             fields: dict[str, Any] = json.loads(head[8:])
             metadata = fields.pop("__metadata__", None) or {}
@@ -118,9 +128,10 @@ class SliceFile:
             self._begin = {name: start + item["data_offsets"][0] for name, item in fields.items()}
             others = {item["dtype"] for item in fields.values()} - {"F32"}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedError(f"{path} is damaged: its head cannot be read ({error!r}). {_WAY_OUT}") from error
+            raise DamagedError(f"{self.path} is damaged: its head cannot be read ({error!r}). {_WAY_OUT}") from error
         if others:
-            raise DamagedError(f"{path} holds {', '.join(sorted(others))}; a checkpoint's tensors are F32. {_WAY_OUT}")
+            words = ", ".join(sorted(others))
+            raise DamagedError(f"{self.path} holds {words}; a checkpoint's tensors are F32. {_WAY_OUT}")
 
     def read(self, name: str, box: Box) -> Array:
         """A box of one of its tensors. What is read is checked; at most 16 MiB more than the box are in memory.

@@ -26,14 +26,13 @@ def rounds(num_rounds: int) -> dict[str, list[float]]:
     set_device("cpu", fuse_operators=True)
     from pangu_alpha.emulator.step import emulated_step
     from pangu_alpha.model import build_network
-    from pangu_alpha.training.agreement import Agreement
     from pangu_alpha.training.backend import Step, reader
     from pangu_alpha.training.replica import ProcessStep
     from pangu_alpha.training.scalars import update_scalars
 
     case = Case(ParallelConfig(dp=2, mp=2, pp=2))
     alone = case.reference("float32")
-    alone_step = ProcessStep(build_network(alone.model, seed=1), alone, Agreement())
+    alone_step = ProcessStep(build_network(alone.model, seed=1), alone)
     steps: dict[str, Step] = {
         "MindSpore": alone_step,
         "1 rank": emulated_step(alone),

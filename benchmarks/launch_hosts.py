@@ -56,7 +56,7 @@ def main() -> None:
 
 def _launch(servers: tuple[JobServer, ...]) -> None:
     config = load_config("200b_2048", [f"output={Path.cwd() / 'run'}"])
-    plan = Plan(config, RANK, servers, rank_table=Path("table.json"), ssh=SSH, here=servers[0])
+    plan = Plan(config, RANK, servers, ssh=SSH, here=servers[0])
     with Path(os.devnull).open("w") as nothing, redirect_stderr(nothing):
         sys.exit(launch(plan, 0))
 

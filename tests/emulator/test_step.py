@@ -21,7 +21,6 @@ from pangu_alpha.model import build_network
 from pangu_alpha.parallel.parameters import parameter_name, row_of, tensor_names
 from pangu_alpha.parallel.parts import held_parts, join
 from pangu_alpha.runtime.device import set_device
-from pangu_alpha.training.agreement import Agreement
 from pangu_alpha.training.backend import Step, reader
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
@@ -73,7 +72,7 @@ def compiled() -> EmulatedStep:
 @pytest.fixture
 def one_process(compiled: EmulatedStep) -> ProcessStep:
     """The step of one process at its start."""
-    return ProcessStep(build_network(recipe().model, seed=1), recipe(), Agreement())
+    return ProcessStep(build_network(recipe().model, seed=1), recipe())
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pangu_alpha.cluster.rank_tables.rank_table import read_rank_table
-
 if TYPE_CHECKING:
     from tests.launch.conftest import SimulatedCluster
 
@@ -170,16 +168,15 @@ def test_exit_code_is_forwarded(cloud_job: CloudJob) -> None:
     assert "rank 9 died (exit code 3)" in errors[0] and "no memory" in errors[0]
 
 
-def test_a_table_of_pods_is_converted(cloud_job: CloudJob, simulated_cluster: SimulatedCluster) -> None:
+def test_a_table_of_pods_gives_the_ranks(cloud_job: CloudJob, simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.group()
     cloud_job.behave("seconds=0")
     codes, errors = _ended(cloud_job.start(ranks=range(9, 11)))
     assert codes == [0, 0], errors
     for rank in (9, 10):
         seen = json.loads((cloud_job.job(rank) / "output" / "seen" / f"{rank}.json").read_text())["environment"]
-        table = read_rank_table(Path(seen["RANK_TABLE_FILE"]))
-        assert (table.version, table.is_grouped, table.num_devices) == ("1.0", False, 16)
-        assert (seen["RANK_ID"], table.by_rank[rank][1].device_id) == (str(rank), rank - 8)
+        assert (seen["RANK_ID"], seen["MS_NODE_ID"], seen["DEVICE_ID"]) == (str(rank), str(rank), str(rank - 8))
+        assert (seen["RANK_TABLE_FILE"], seen["MS_SCHED_HOST"]) == ("", "127.0.0.1")
 
 
 def test_results_that_cannot_be_copied_are_told(cloud_job: CloudJob) -> None:

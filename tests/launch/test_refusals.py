@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 REFUSED = {
-    "operator-level parallelism": ["parallel.dp=8", "parallel.mp=2"],
-    "a pipeline": ["parallel.dp=8", "parallel.pp=2", "train.num_micro_batches=2"],
+    "operator-level parallelism on a CPU": ["device=cpu", "parallel.dp=8", "parallel.mp=2"],
+    "a pipeline on a CPU": ["device=cpu", "parallel.dp=8", "parallel.pp=2", "train.num_micro_batches=2"],
     "no data": ["data.train=[]"],
     "a mix without its sources": ["data.mix=paper_200b"],
     "bfloat16 on a CPU": ["device=cpu", "model.compute_dtype=bfloat16"],

@@ -27,10 +27,10 @@ def test_every_card_gets_its_place(simulated_cluster: SimulatedCluster) -> None:
         assert environment["RANK_ID"] == str(rank)
         assert environment["DEVICE_ID"] == str(rank % 8)
         assert environment["RANK_SIZE"] == "16"
-        assert environment["RANK_TABLE_FILE"] == str(simulated_cluster.folder / "table.json")
+        assert environment["RANK_TABLE_FILE"] == ""
         assert environment["HCCL_CONNECT_TIMEOUT"] == "6000"
         assert Path(environment["ASCEND_CACHE_PATH"]).is_dir()
-        assert not any(name.startswith("MS_SCHED") for name in environment)
+        assert (environment["MS_NODE_ID"], environment["MS_SCHED_HOST"]) == (str(rank), "127.0.0.1")
         assert seen["words"][1:] == ["recipe.yaml", "train.steps=7"]
         assert seen["directory"] == str(simulated_cluster.folder)
         log = simulated_cluster.folder / "run" / "logs" / f"rank_{rank}.log"
@@ -173,15 +173,15 @@ def test_dry_run_prints_all_and_starts_nothing(simulated_cluster: SimulatedClust
     code, stdout, _ = simulated_cluster.answer("rank-table", *BOTH, "--dry-run")
     assert code == 0
     commands = [line for line in stdout.splitlines() if line.startswith("env ")]
-    assert len(commands) == 16
+    assert len(commands) == 17 and "MS_ROLE=MS_SCHED" in commands.pop(0)
     for rank, command in enumerate(commands):
-        assert f"RANK_ID={rank} RANK_SIZE=16 DEVICE_ID={rank % 8} RANK_TABLE_FILE=" in command
+        assert f"RANK_ID={rank} RANK_SIZE=16 DEVICE_ID={rank % 8} RANK_TABLE_FILE= " in command
         assert command.endswith(f"> run/logs/rank_{rank}.log 2>&1")
     starts = [line for line in stdout.splitlines() if line.startswith("ssh ")]
     assert [f" 127.0.0.{i} " in line for i, line in enumerate(starts, 1)] == [True, True]
     assert not (simulated_cluster.folder / "run").exists()
     end = stdout[stdout.index("# summary: ") :]
-    assert end.startswith("# summary: 16 process(es) on 2 server(s), 16 ranks in the whole job; nothing was started")
+    assert end.startswith("# summary: 17 process(es) on 2 server(s), 16 ranks in the whole job; nothing was started")
     assert "# left out: OMP_NUM_THREADS" in end and "# not looked at: data" in end and "--hosts" not in end
 
 
@@ -189,7 +189,7 @@ def test_a_dry_run_of_one_server_says_that_the_others_are_left_out(simulated_clu
     words = (*JOB, "--server", "127.0.0.1", "--dry-run")
     code, stdout, stderr = simulated_cluster.answer("rank-table", *words)
     assert code == 0, stderr
-    assert "# summary: 8 process(es) on 1 server(s), 16 ranks in the whole job" in stdout
+    assert "# summary: 9 process(es) on 1 server(s), 16 ranks in the whole job" in stdout
     assert "# left out: 1 other server(s): run this command on each of them, or give --hosts FILE" in stdout
 
 
@@ -200,7 +200,7 @@ def test_simulated_cards_are_joined_by_a_scheduler_on_the_first_server(simulated
     first, second = stdout.split("# server 127.0.0.2")
     assert first.count("MS_ROLE=MS_SCHED") == 1 and "MS_ROLE=MS_SCHED" not in second
     assert second.count("MS_SCHED_HOST=127.0.0.1") == 8 and second.count("MS_WORKER_IP=127.0.0.2") == 8
-    assert "RANK_TABLE_FILE" not in stdout and "HCCL" not in stdout
+    assert "RANK_TABLE_FILE=table" not in stdout and "HCCL" not in stdout
 
 
 @pytest.mark.parametrize(
@@ -232,12 +232,8 @@ def test_wrong_timeout_is_refused(simulated_cluster: SimulatedCluster, monkeypat
     assert "HCCL_CONNECT_TIMEOUT=9000: CANN accepts 120 to 7200 seconds" in stderr
 
 
-def test_a_table_of_pods_is_converted_first(simulated_cluster: SimulatedCluster) -> None:
+def test_a_table_of_pods_will_do(simulated_cluster: SimulatedCluster) -> None:
     simulated_cluster.group()
     code, stdout, stderr = simulated_cluster.answer("rank-table", *BOTH, "--dry-run")
-    assert (code, stdout) == (2, "")
-    assert "is a group_list" in stderr and "pangu ranktable make --from TABLE" in stderr
-    # On simulated devices nobody but the launcher reads it.
-    code, stdout, stderr = simulated_cluster.answer("rank-table", *BOTH, "device=cpu", "--dry-run")
     assert code == 0, stderr
-    assert "RANK_ID=15" in stdout and "RANK_TABLE_FILE" not in stdout
+    assert "RANK_ID=15" in stdout

@@ -10,17 +10,28 @@ import pytest
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.training.runnable import processes_of, refusals, require_runnable
+from pangu_alpha.training.runnable import default_backend, processes_of, refusals, require_runnable
 
 Config = Callable[..., RunConfig]
 SOURCES = "data.train=[{path: tokens/train}]"
 
 
-def test_the_emulator_trains_meshes_that_mindspore_does_not(make_config: Config) -> None:
-    config = make_config(SOURCES, "parallel.mp=2", "parallel.pp=2", "train.num_micro_batches=2")
+SPLIT = (SOURCES, "parallel.mp=2", "parallel.pp=2", "train.num_micro_batches=2")
+
+
+def test_ascend_devices_train_every_mesh_and_a_cpu_needs_the_emulator(make_config: Config) -> None:
+    assert list(refusals(make_config(*SPLIT, "device=ascend"), "mindspore", 4)) == []
+    config = make_config(*SPLIT)
     assert list(refusals(config, "emulator", None)) == []
     (error,) = refusals(config, "mindspore", 4)
     assert "parallel.mp=2 and parallel.pp=2" in str(error) and "--backend emulator" in str(error)
+
+
+def test_the_backend_follows_from_the_recipe(make_config: Config) -> None:
+    assert default_backend(make_config(*SPLIT), 1) == "emulator"
+    assert default_backend(make_config(*SPLIT), 4) == "mindspore"
+    assert default_backend(make_config(*SPLIT, "device=ascend"), 1) == "mindspore"
+    assert default_backend(make_config(SOURCES), 1) == "mindspore"
 
 
 def test_a_wrong_number_of_processes_is_explained(make_config: Config) -> None:

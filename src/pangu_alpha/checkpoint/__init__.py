@@ -2,7 +2,7 @@
 
 from pangu_alpha.checkpoint.index import Health
 from pangu_alpha.checkpoint.retention import prune, remove_unfinished
-from pangu_alpha.checkpoint.saving import Save, Values, commit, save_part, save_whole, step_name
+from pangu_alpha.checkpoint.saving import Save, Values, commit, save_part, save_whole, saves_in, step_name
 from pangu_alpha.checkpoint.store import (
     Checkpoint,
     candidates,
@@ -27,5 +27,6 @@ __all__ = [
     "remove_unfinished",
     "save_part",
     "save_whole",
+    "saves_in",
     "step_name",
 ]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pangu_alpha.checkpoint.index import GROUPS, Cells, Health, Index, group_of, write_index
-from pangu_alpha.checkpoint.slice_file import Seal, write_slices
+from pangu_alpha.checkpoint.slice_file import Seal, write_slices, write_zeros
 from pangu_alpha.checkpoint.store import is_finite
 from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.files import ASIDE, aside_of, flush, remove, write_text
@@ -60,19 +60,25 @@ class Save:
         return self.root / f".{step_name(self.step)}.{self.attempt}{ASIDE}"
 
 
+def saves_in(root: Path) -> list[Save]:
+    """The checkpoints that are being written to `root`, those of dead processes too."""
+    names = [path.name.split(".")[1:3] for path in root.glob(f".step_*.*{ASIDE}")]
+    return [Save(root, int(step.removeprefix("step_")), attempt) for step, attempt in names]
+
+
 def step_name(step: int) -> str:
     """The name of the folder of a step's checkpoint; names are in the order of the steps."""
     return f"step_{step:08d}"
 
 
-def save_part(save: Save, rank: int, boxes: Mapping[str, Box], values: Values) -> None:
+def save_part(save: Save, rank: int, boxes: Mapping[str, Box], values: Values | None) -> None:
     """Write what `rank` owns and say so. The checkpoint is there after `commit`.
 
     Args:
         save: the checkpoint.
         rank: this one.
         boxes: what it owns of tensors, see `owned_boxes`.
-        values: gives what is in them.
+        values: gives what is in them. None: zeros, in files with holes; of a rank that a rehearsal leaves out.
 
     Raises:
         TrainingError: a tensor is not finite. Earlier checkpoints are untouched, here and below.
@@ -88,7 +94,10 @@ def save_part(save: Save, rank: int, boxes: Mapping[str, Box], values: Values) -
             path.parent.mkdir(parents=True, exist_ok=True)
             shapes = {name: box.shape for name, box in mine.items()}
             note = {"step": str(save.step), "rank": str(rank)}
-            seal = write_slices(path, shapes, _finite(save.step, mine, values(mine)), note)
+            if values is None:
+                seal = write_zeros(path, shapes, note)
+            else:
+                seal = write_slices(path, shapes, _finite(save.step, mine, values(mine)), note)
             marker["files"][f"{group}/{path.name}"] = [seal.num_bytes, seal.head]
             marker["boxes"][f"{group}/{path.name}"] = {name: [box.begin, box.shape] for name, box in mine.items()}
         markers = save.folder / _MARKERS

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,19 @@ def write_slices(path: Path, shapes: Mapping[str, Shape], tensors: Iterable[Arra
         if os.pwrite(file.fileno(), head, 0) != len(head):
             raise OSError(errno.EIO, "the head was not written whole", str(path))
         os.fsync(file.fileno())
+    return Seal(size, xxhash.xxh3_64_hexdigest(head))
+
+
+def write_zeros(path: Path, shapes: Mapping[str, Shape], note: Mapping[str, str]) -> Seal:
+    """Write a file of zeros, which take no space on the disk; see `write_slices`."""
+    checksums = {
+        name: "".join(_checksum_of_zeros(size) for size in _block_sizes(shape)) for name, shape in shapes.items()
+    }
+    head = _head(shapes, checksums, note)
+    with path.open("wb", buffering=0) as file:
+        _write(file.fileno(), head)
+        size = len(head) + sum(map(math.prod, shapes.values())) * _FLOAT32.itemsize
+        file.truncate(size)
     return Seal(size, xxhash.xxh3_64_hexdigest(head))
 
 
@@ -267,3 +281,14 @@ def _blocks(shape: Shape) -> Iterator[slice]:
     step = _rows_of_block(shape)
     for first in range(0, shape[0], step):
         yield slice(first, first + step)
+
+
+def _block_sizes(shape: Shape) -> Iterator[int]:
+    """Bytes of each block."""
+    for rows in _blocks(shape):
+        yield (min(rows.stop, shape[0]) - rows.start) * _row_bytes(shape)
+
+
+@cache
+def _checksum_of_zeros(num_bytes: int) -> str:
+    return xxhash.xxh3_64_hexdigest(bytes(num_bytes))

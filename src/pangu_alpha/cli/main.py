@@ -24,6 +24,7 @@ VERBS = {
     "compile": "compile any rank's program for Ascend on this machine, and check it",
     "verify": "execute the programs of many layouts here and compare them with one device",
     "train": "train a network",
+    "rehearse": "live through a cluster's training on this machine, with some of its ranks",
     "launch": "start a training of several processes, here or on a cluster, and follow it",
     "checkpoint": "list, show, check, compare and rewrite what a run has saved",
     "generate": "continue prompts with a trained network",

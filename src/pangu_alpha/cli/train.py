@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pangu_alpha.data import ValidationData
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
+    from pangu_alpha.training.workers import Workers
 
 
 ENDING_SECONDS = 60.0
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n  pangu train configs/tiny_cpu.yaml\n  pangu train tiny_cpu train.steps=200 output=runs/short\n"
         "  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml\n"
-        "  pangu train tiny_cpu train.num_micro_batches=2 --backend emulator --mesh dp=2,mp=2,pp=2\n"
+        "  pangu train tiny_cpu train.num_micro_batches=2 --mesh dp=2,mp=2,pp=2\n"
         "  mpirun -n 8 pangu train tiny_cpu train.num_micro_batches=2 --backend emulator --mesh dp=2,mp=2,pp=2"
     )
     parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
@@ -50,9 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         choices=("mindspore", "emulator"),
-        default="mindspore",
-        help="mindspore: the recipe's device computes, the default; emulator: this machine executes the programs that "
-        "the ranks of an Ascend cluster would",
+        help="mindspore: the recipe's device computes; emulator: this machine executes the programs that the ranks of "
+        "an Ascend cluster would, the default where a CPU is to train with mp or pp",
     )
     parser.add_argument(
         "--mesh", default="", metavar="dp=D,mp=M,pp=P", help="a short way of writing parallel.dp=D parallel.mp=M ..."
@@ -65,17 +65,19 @@ def run(arguments: argparse.Namespace) -> None:
     from pangu_alpha.cluster.watching.heartbeat import HeartbeatWriter
     from pangu_alpha.config import load_config
     from pangu_alpha.training.resuming import say_if_finished
-    from pangu_alpha.training.runnable import processes_of, require_runnable
+    from pangu_alpha.training.runnable import default_backend, processes_of, require_runnable
 
     config = load_config(arguments.recipe, [*_mesh_overrides(arguments.mesh), *arguments.overrides])
+    num_processes = processes_of(os.environ)
+    kind = arguments.backend or default_backend(config, num_processes)
     # The emulator's processes are not those of a launcher: `Processes` counts them.
-    require_runnable(config, arguments.backend, None if arguments.backend == "emulator" else processes_of(os.environ))
+    require_runnable(config, kind, None if kind == "emulator" else num_processes)
     if say_if_finished(config):
         return
     processes = None
     ranks = _own_ranks()
     with ExitStack() as stack:
-        if arguments.backend == "emulator":
+        if kind == "emulator":
             from pangu_alpha.emulator.processes import Processes
 
             processes = Processes(config.parallel.num_devices)
@@ -159,13 +161,29 @@ def _train(config: RunConfig, verbose: bool, report: Reporter, processes: Proces
 
 def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Reporter) -> Backend:
     from pangu_alpha.runtime.device import join_workers, set_device
-    from pangu_alpha.training.replica import process_backend
 
     set_device(config.device, config.fuse_operators, config.model.compute_dtype == "float16")
     report("joining")
     rank = join_workers(config.device, num_workers=config.parallel.num_devices)
+    workers = _meet(config, rank)
     report("starting")
-    return process_backend(config, validation_data, rank)
+    if config.device == "ascend":
+        from pangu_alpha.training.sliced import rank_backend
+
+        return rank_backend(config, validation_data, rank, workers)
+    from pangu_alpha.training.replica import process_backend
+
+    return process_backend(config, validation_data, rank, workers)
+
+
+def _meet(config: RunConfig, rank: int) -> Workers:
+    """The processes of this job: those of all ranks, or of the rehearsed ones."""
+    from pangu_alpha.training.meeting import Meeting
+    from pangu_alpha.training.rehearsed import ranks_of
+    from pangu_alpha.training.workers import Alone
+
+    ranks = ranks_of(os.environ, config.parallel.num_devices)
+    return Alone() if len(ranks) == 1 else Meeting(config.output, rank, ranks)
 
 
 def _emulator(

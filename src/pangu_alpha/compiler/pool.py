@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from pangu_alpha.compiler.server import CompileJob
+from pangu_alpha.compiler.server import RESULTS, CompileJob
 from pangu_alpha.compiler.standin import Level, simulated_environment
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import CompileError
@@ -30,13 +30,18 @@ _LARGE_PAGES = ":glibc.malloc.hugetlb=1"
 class Compilers:
     """Compiles ranks of one recipe while the `with` statement lasts; see `server.py` for the other side."""
 
-    def __init__(self, config: RunConfig, level: Level) -> None:
+    def __init__(self, config: RunConfig, level: Level, with_validation: bool = False) -> None:
         """Build the stand-in if need be, and start loading MindSpore.
+
+        Args:
+            config: the recipe.
+            level: of the simulation.
+            with_validation: whether the forward-only programs are wanted too.
 
         Raises:
             CompileError: the stand-in for CANN cannot be built.
         """
-        self._config, self._plans_memory = config, level == 1
+        self._config, self._plans_memory, self._with_validation = config, level == 1, with_validation
         soc = "Ascend910B1" if config.model.compute_dtype == "bfloat16" else "Ascend910A"
         # Each fork sets its own rank.
         environment = simulated_environment(0, config.parallel.num_devices, level, soc)
@@ -89,7 +94,7 @@ class Compilers:
         log = aside / "log.txt"
         log.touch()
         try:
-            self._orders.send(CompileJob(rank, self._config, self._plans_memory, work, log))
+            self._orders.send(CompileJob(rank, self._config, self._plans_memory, self._with_validation, work, log))
             while isinstance(answer := self._orders.recv(), tuple):
                 self._remember(*answer)
         except BaseException as error:
@@ -155,8 +160,9 @@ class Compilation:
             shutil.move(self._aside / "log.txt", log)
             shutil.rmtree(self._aside, ignore_errors=True)
             raise CompileError(_failure(self._rank, self._exit_code, log))
-        for name in ("program.mindir", "layout.json", "measured.json"):
-            (self._aside / "work" / name).rename(self._aside / name)
+        for name in RESULTS:
+            if (self._aside / "work" / name).exists():
+                (self._aside / "work" / name).rename(self._aside / name)
         shutil.rmtree(self._aside / "work")
         seal(self._aside, code)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -78,6 +78,11 @@ class CompiledRank:
         return self.folder / "program.mindir"
 
     @property
+    def validation(self) -> Path:
+        """The forward-only program, where `compile_ranks` was asked for it."""
+        return self.folder / "validation.mindir"
+
+    @property
     def layout(self) -> dict[str, list[Any]]:
         """Name → MindSpore's layout row, for `part_of`."""
         rows: dict[str, list[Any]] = read_json(self.folder / "layout.json")
@@ -90,12 +95,18 @@ def stage_ranks(mesh: Mesh) -> list[int]:
 
 
 def compile_ranks(
-    config: RunConfig, ranks: Sequence[int], *, level: Level = 0, num_jobs: int | None = None
+    config: RunConfig,
+    ranks: Sequence[int],
+    *,
+    level: Level = 0,
+    with_validation: bool = False,
+    num_jobs: int | None = None,
 ) -> list[CompiledRank]:
     """The programs of `ranks`, compiled unless they are kept from before.
 
     Args:
         level: 1 also plans the operators and the device's memory.
+        with_validation: also make the forward-only programs.
         num_jobs: processes at a time; as many as there are cores and memory for unless given.
 
     Raises:
@@ -107,10 +118,13 @@ def compile_ranks(
     pipeline_order(config.parallel, config.train.num_micro_batches)
     folders = {rank: _folder(config, rank, level) for rank in ranks}
     code = program_version()
-    missing = [rank for rank, folder in folders.items() if not is_sealed(folder, code)]
+    missing = [rank for rank, folder in folders.items() if not _is_kept(folder, code, with_validation)]
     if missing:
         recipe = _settings_of_program(config, _WITHOUT_EFFECT)
-        with Compilers(recipe, level) as compilers, progress("compiling", len(missing), "programs") as advance:
+        with (
+            Compilers(recipe, level, with_validation) as compilers,
+            progress("compiling", len(missing), "programs") as advance,
+        ):
             waiting = {rank: folders[rank] for rank in missing}
             with closing(_compile(compilers, waiting, num_jobs or _num_jobs(), lambda: advance(0))) as compilations:
                 for compilation in compilations:
@@ -139,6 +153,10 @@ def _compile(
             compilation.stop()
 
 
+def _is_kept(folder: Path, code: str, with_validation: bool) -> bool:
+    return is_sealed(folder, code) and (not with_validation or (folder / "validation.mindir").exists())
+
+
 def _folder(config: RunConfig, rank: int, level: Level) -> Path:
     settings = config.model_dump_json(exclude=_WITHOUT_EFFECT)
     recipe = hashlib.sha256(settings.encode()).hexdigest()[:16]
@@ -161,10 +179,11 @@ def _measured(folder: Path) -> Measured:
     return Measured(**read_json(folder / "measured.json"))
 
 
+def free_memory() -> int:
+    """Bytes that this machine can still give."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+
+
 def _num_jobs() -> int:
-    free = next(
-        int(line.split()[1]) << 10
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        if line.startswith("MemAvailable:")
-    )
-    return max(1, min(len(os.sched_getaffinity(0)), free // PROCESS_MEMORY))
+    return max(1, min(len(os.sched_getaffinity(0)), free_memory() // PROCESS_MEMORY))

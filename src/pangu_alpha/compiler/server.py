@@ -4,9 +4,10 @@
 It loads MindSpore once and forks for each job: loading takes as long as compiling a small program. The working
 directory of a job gets
 
-    program.mindir   the program of the train phase itself, without the parameters' data
-    layout.json      name → MindSpore's row of it, see `layout.py`
-    measured.json    what `Measured` of `programs.py` holds
+    program.mindir      the program of the train phase itself, without the parameters' data
+    validation.mindir   the forward-only program on the same parameters, where it is wanted
+    layout.json         name → MindSpore's row of it, see `parallel/layout_rows.py`
+    measured.json       what `Measured` of `programs.py` holds
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from mindspore.nn import Cell
+
     from pangu_alpha.config import RunConfig
 
 POLL_SECONDS = 0.02
+RESULTS = ("program.mindir", "validation.mindir", "layout.json", "measured.json")
+"""Names of the files above."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,6 +46,8 @@ class CompileJob:
     config: RunConfig
     plans_memory: bool
     """Whether the simulation's level is 1."""
+    with_validation: bool
+    """Whether its forward-only program is wanted too."""
     folder: Path
     """The working directory."""
     log: Path
@@ -106,20 +113,18 @@ def compile_rank(job: CompileJob) -> None:
     begin = time.monotonic()
     config = job.config
     import mindspore as ms
-    from mindspore.common.api import _cell_graph_executor
     from mindspore.communication import init
 
     ms.set_context(mode=ms.GRAPH_MODE, jit_config={"jit_level": "O0"})
     ms.set_device("Ascend")
     init()
-    from pangu_alpha.training.distributed import example_inputs, rank_program
+    from pangu_alpha.training.distributed import example_inputs, rank_programs
 
-    cell, inputs = rank_program(config), example_inputs(config)
+    programs, inputs = rank_programs(config), example_inputs(config)
+    cell = programs.step
     compiling = time.monotonic()
     cell.compile(*inputs)
-    # The compiled graph itself: `mindspore.export` would compile once more, under a phase of its own.
-    program = _cell_graph_executor._get_func_graph_proto(cell, cell.current_phase, "mind_ir")
-    Path("program.mindir").write_bytes(program)
+    _export(cell, "program.mindir")
     Path("layout.json").write_text(json.dumps(cell.parameter_layout_dict))
     planning = time.monotonic()
     device_memory = None
@@ -134,6 +139,16 @@ def compile_rank(job: CompileJob) -> None:
         "device_memory": device_memory,
     }
     Path("measured.json").write_text(json.dumps(measured))
+    if job.with_validation:
+        programs.validation.set_train(False).compile(*inputs)
+        _export(programs.validation, "validation.mindir")
+
+
+def _export(cell: Cell, name: str) -> None:
+    """Write down the compiled graph itself: `mindspore.export` would compile once more, under a phase of its own."""
+    from mindspore.common.api import _cell_graph_executor
+
+    Path(name).write_bytes(_cell_graph_executor._get_func_graph_proto(cell, cell.current_phase, "mind_ir"))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ Level = Literal[0, 1]
 """Of MindSpore's simulation. 0: compile. 1: also plan the operators, and with them the device memory."""
 
 _CLASSES = Path(__file__).with_name("ge_standin.cpp")
+_MEMORY = Path(__file__).with_name("device_memory.cpp")
 _MEMORY_GIB = 2048
 """What a simulated device claims to have: more than any program, so that a program that does not fit is planned too."""
 
@@ -64,13 +65,17 @@ _OPERATOR_SUPPORT = (
 """What the operators' library has besides the operators themselves."""
 
 
-def simulated_environment(rank: int, num_ranks: int, level: Level, soc: str = "Ascend910A") -> dict[str, str]:
+def simulated_environment(
+    rank: int, num_ranks: int, level: Level, soc: str = "Ascend910A", has_memory: bool = False
+) -> dict[str, str]:
     """Every environment variable of a process in which MindSpore plays `rank` of `num_ranks` Ascend devices.
 
     The stand-in is built at the first call (some 10 s) and kept in ~/.cache/pangu_alpha/standin.
 
     Args:
+        level: of the simulation.
         soc: the chip that the stand-in claims to be; a real CANN says it itself.
+        has_memory: whether what is written to the device can be read back (level 1 only).
 
     Raises:
         CompileError: a tool to build the stand-in with is missing, or the build fails.
@@ -82,14 +87,17 @@ def simulated_environment(rank: int, num_ranks: int, level: Level, soc: str = "A
         "RANK_ID": str(rank),
         "PANGU_ALPHA_SOC": soc,
     }
-    if real_cann(os.environ) is None:
-        home = build_standin()
+    is_standin = real_cann(os.environ) is None
+    home = build_standin() if is_standin or has_memory else Path()
+    if has_memory:
+        environment["LD_PRELOAD"] = _prepend(home / "libdevice_memory.so", environment.get("LD_PRELOAD"))
+    if is_standin:
         environment |= {name: str(home / "cann") for name in ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")}
         environment["ASCEND_OPP_PATH"] = str(home / "cann" / "opp")
         # MindSpore asks for ".../lib64/..." in the path of libascendcl.so.
         environment["LD_LIBRARY_PATH"] = _prepend(home / "cann" / "lib64", os.environ.get("LD_LIBRARY_PATH"))
         environment["PYTHONPATH"] = _prepend(home / "python", os.environ.get("PYTHONPATH"))
-        environment["LD_PRELOAD"] = _prepend(home / "libge_standin.so", os.environ.get("LD_PRELOAD"))
+        environment["LD_PRELOAD"] = _prepend(home / "libge_standin.so", environment.get("LD_PRELOAD"))
     return environment
 
 
@@ -108,7 +116,8 @@ def build_standin() -> Path:
     Raises:
         CompileError: g++ or nm is missing or fails; the message names the package to install.
     """
-    source = hashlib.sha256(Path(__file__).read_bytes() + _CLASSES.read_bytes()).hexdigest()[:12]
+    sources = (Path(__file__), _CLASSES, _MEMORY)
+    source = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     cache = cache_folder() / "standin"
     home = cache / f"mindspore-{version('mindspore')}-{source}"
     if is_sealed(home, source):
@@ -165,8 +174,9 @@ def _build_all(home: Path) -> None:
         _build_library(folder / f"lib{name}.so", operators)
     for name in ("graph", "runtime", "platform", "c_sec", "ascend_hal", "driver/libascend_hal"):
         _build_library(folder / (f"{name}.so" if "/" in name else f"lib{name}.so"), ())
-    _run("g++", "-std=c++17", "-O1", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0", "-fPIC", "-shared", str(_CLASSES), "-o",
-         str(home / "libge_standin.so"))  # fmt: skip
+    for source, name in ((_CLASSES, "libge_standin.so"), (_MEMORY, "libdevice_memory.so")):
+        _run("g++", "-std=c++17", "-O1", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0", "-fPIC", "-shared", str(source), "-o",
+             str(home / name))  # fmt: skip
     # MindSpore reads the version of HCCL's Python package and refuses to start without one.
     (home / "python" / "hccl").mkdir(parents=True)
     (home / "python" / "hccl" / "__init__.py").write_text("class sys_version:\n    __sys_version__ = '8.3.0'\n")

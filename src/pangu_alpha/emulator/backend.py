@@ -13,7 +13,6 @@ from pangu_alpha.emulator.processes import Processes
 from pangu_alpha.emulator.step import EmulatedStep, load_machine
 from pangu_alpha.model import PanguAlpha, build_network, set_parameters
 from pangu_alpha.runtime.matmul_rate import matmul_rate
-from pangu_alpha.training.agreement import Agreement
 from pangu_alpha.training.backend import Backend, reader
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.validation import LossEvaluator
@@ -35,7 +34,7 @@ def emulated_backend(config: RunConfig, validation_data: ValidationData | None, 
     step = EmulatedStep(config, load_machine(mine, transport=processes.transport))
     alone = _in_one_process(config)
     network = build_network(alone.model, alone.train.seed)
-    step.load(reader(ProcessStep(network, alone, Agreement()).tensors()))
+    step.load(reader(ProcessStep(network, alone).tensors()))
     return Backend(
         step=step,
         workers=processes,

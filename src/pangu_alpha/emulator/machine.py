@@ -14,10 +14,10 @@ from pangu_alpha.emulator.collectives import LockStep, Transport
 from pangu_alpha.emulator.dtypes import Precision, lifted
 from pangu_alpha.emulator.interpreter import RankProgram
 from pangu_alpha.errors import EmulatorError
+from pangu_alpha.parallel.layout_rows import LayoutRow, part_of
 from pangu_alpha.parallel.parameters import GRADIENT_SUMS, parameter_name
 from pangu_alpha.parallel.parts import Part, cut, join
 from pangu_alpha.program.graph import Array, Program, TensorType, groups_of
-from pangu_alpha.program.layout_rows import LayoutRow, part_of
 
 Layout = Mapping[str, LayoutRow]
 

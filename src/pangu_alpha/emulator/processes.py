@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
@@ -10,12 +9,13 @@ from typing import TypeVar
 from pangu_alpha.emulator.collectives import LockStep, Transport
 from pangu_alpha.emulator.mpi import MpiProcesses
 from pangu_alpha.errors import ConfigError
+from pangu_alpha.training.workers import Rule, Workers
 
 T = TypeVar("T")
 
 
-class Processes:
-    """Which ranks live in this process, and how the processes agree, see `Workers`."""
+class Processes(Workers):
+    """Which ranks live in this process, and how the processes agree."""
 
     def __init__(self, num_ranks: int) -> None:
         """Find out whether mpirun started this process, with others.
@@ -56,21 +56,7 @@ class Processes:
         """What the main process computes, told to the others. All must ask."""
         return self.transport.share({0: compute()} if self.is_main else {})[0]
 
-    def largest(self, number: int) -> int:
+    def decide(self, text: str, rule: Rule) -> str:
         """See `Workers`."""
-        return max(self.transport.share({self.ranks[0]: number}).values())
-
-    def is_equal(self, text: str) -> bool:
-        """See `Workers`."""
-        return len(set(self.transport.share({self.ranks[0]: text}).values())) == 1
-
-    def require_equal(self, settings: str) -> None:
-        """See `Workers`."""
-        if not self.is_equal(settings):
-            raise ConfigError(
-                "the processes of this job were started with different settings: give all the same recipe and overrides"
-            )
-
-    def attempt(self) -> str:
-        """See `Workers`."""
-        return self.of_main(lambda: secrets.token_hex(8))
+        texts = self.transport.share({self.ranks[0]: text})
+        return rule([texts[rank] for rank in sorted(texts)])

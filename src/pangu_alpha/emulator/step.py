@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from pangu_alpha.compiler.programs import CompiledRank, compile_ranks
-from pangu_alpha.config import RunConfig
+from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.emulator.collectives import Transport
 from pangu_alpha.emulator.dtypes import Precision
@@ -16,6 +16,7 @@ from pangu_alpha.errors import EmulatorError
 from pangu_alpha.parallel.parameters import row_of, tensor_names
 from pangu_alpha.parallel.parts import Box, without_padding
 from pangu_alpha.program.graph import Array, read_program
+from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.backend import Read
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import CONTROLS, UpdateScalars, control_values
@@ -74,13 +75,7 @@ class EmulatedStep:
 
     def load(self, read: Read) -> None:
         """See `Step`."""
-        for name in tensor_names(self._config.model):
-            for rank, held in self.machine.parts(name).items():
-                box = without_padding(name, held, self._config.model)
-                values = np.zeros(held.box.shape)
-                if box.num_elements:  # nothing where a rank holds only padding
-                    values[box.index_in(held.box)] = read(name, box)
-                self.machine.write(rank, name, values)
+        fill(self.machine, self._config.model, read)
 
     def require_equal_copies(self) -> None:
         """Compare all that lasts from step to step, sums of gradients and controls too, on the ranks that hold it.
@@ -98,12 +93,55 @@ class EmulatedStep:
         return tensor[tuple(map(slice, row_of(name).shape(self._config.model)))]
 
 
+class EmulatedLoss:
+    """The forward-only programs of all ranks of a recipe's mesh."""
+
+    def __init__(self, config: RunConfig, machine: Machine) -> None:
+        """Args:
+        config: the recipe that the programs were compiled from.
+        machine: with the programs.
+        """
+        self._config, self._machine = config, machine
+
+    def load(self, read: Read) -> None:
+        """Give every rank the weights that its program uses."""
+        fill(self._machine, self._config.model, read)
+
+    def __call__(self, batch: Batch) -> float:
+        """Sum of the losses of the counted tokens of a global batch, in nats, without dropout.
+
+        Raises:
+            EmulatorError: the ranks of the last stage, which know it, do not agree.
+        """
+        mesh = Mesh.of(self._config.parallel)
+        results = self._machine.step(*batch.arrays())
+        losses = {rank: float(results[rank][0]) for rank in mesh.stage_ranks(mesh.pp - 1) if rank in results}
+        if len(set(losses.values())) != 1:
+            raise EmulatorError(f"the ranks of the last stage do not agree on the loss: {losses}")
+        return next(iter(losses.values()))
+
+
+def fill(machine: Machine, model: ModelConfig, read: Read) -> None:
+    """Give every rank its part of every weight and moment that its program has. Padding becomes 0."""
+    for name in tensor_names(model):
+        for rank, held in machine.parts(name).items():
+            box = without_padding(name, held, model)
+            values = np.zeros(held.box.shape)
+            if box.num_elements:  # nothing where a rank holds only padding
+                values[box.index_in(held.box)] = read(name, box)
+            machine.write(rank, name, values)
+
+
 def load_machine(
-    compiled: Iterable[CompiledRank], precision: Precision = "native", transport: Transport | None = None
+    compiled: Iterable[CompiledRank],
+    precision: Precision = "native",
+    transport: Transport | None = None,
+    *,
+    is_validation: bool = False,
 ) -> Machine:
-    """The machine of the ranks of this process, from their programs on disk."""
+    """The machine of the ranks of this process, from their programs on disk: those of a step, or of validation."""
     compiled = tuple(compiled)
-    programs = {item.rank: read_program(item.program) for item in compiled}
+    programs = {item.rank: read_program(item.validation if is_validation else item.program) for item in compiled}
     return Machine(programs, {item.rank: item.layout for item in compiled}, precision=precision, transport=transport)
 
 
@@ -111,3 +149,10 @@ def emulated_step(config: RunConfig, precision: Precision = "native", num_jobs: 
     """Compile all ranks of `config` (or take kept programs) and make them ready to run in this process."""
     compiled = compile_ranks(config, range(config.parallel.num_devices), num_jobs=num_jobs)
     return EmulatedStep(config, load_machine(compiled, precision))
+
+
+def emulated_loss(config: RunConfig, precision: Precision = "native", num_jobs: int | None = None) -> EmulatedLoss:
+    """The same for the forward-only programs."""
+    every_rank = range(config.parallel.num_devices)
+    compiled = compile_ranks(config, every_rank, with_validation=True, num_jobs=num_jobs)
+    return EmulatedLoss(config, load_machine(compiled, precision, is_validation=True))

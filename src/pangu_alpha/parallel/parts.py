@@ -110,6 +110,31 @@ def held_parts(model: ModelConfig, parallel: ParallelConfig, rank: int) -> dict[
     return {name: part(name, model, parallel, rank) for name in _names_of(model, parallel, stage)}
 
 
+def held_tensors(model: ModelConfig, parallel: ParallelConfig, rank: int) -> dict[str, Part]:
+    """The part of every parameter and moment that `rank` holds."""
+    parts = held_parts(model, parallel, rank)
+    return {prefix + name: held for prefix in ("", *MOMENTS) for name, held in parts.items()}
+
+
+def sharers(model: ModelConfig, parallel: ParallelConfig, rank: int) -> dict[str, list[str]]:
+    """The parameters and moments of which other ranks of its stage hold the same part as `rank`.
+
+    They are told apart by the ranks that hold them, in words that these have in common: the stage, and the place of the
+    part along the axes that cut it.
+    """
+    mesh = Mesh.of(parallel)
+    place = mesh.place(rank)
+    found: dict[str, list[str]] = {}
+    for name in held_tensors(model, parallel, rank):
+        cut_by = {axis for axes in cutting_axes(name, model, parallel) for axis in axes}
+        among: tuple[tuple[Axis, int], ...] = (("dp", place.replica), ("mp", place.slice))
+        if all(axis in cut_by or mesh.size(axis) == 1 for axis, _ in among):
+            continue
+        key = " ".join([f"stage {place.stage}", *(f"{axis} {at}" for axis, at in among if axis in cut_by)])
+        found.setdefault(key, []).append(name)
+    return found
+
+
 def cutting_axes(name: str, model: ModelConfig, parallel: ParallelConfig) -> tuple[tuple[Axis, ...], ...]:
     """The axes that cut each dim of a parameter over the ranks of a stage, the outer one first.
 

@@ -7,12 +7,16 @@ inverse normal distribution of the `i`-th number of that parameter's own counter
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from pangu_alpha.parallel.parameters import Distribution, Start
+from pangu_alpha.config import RunConfig
+from pangu_alpha.parallel.parameters import MOMENTS, Distribution, Shape, Start, row_of
+from pangu_alpha.parallel.parts import Box
 
 _CHUNK = 1 << 20
 _PHILOX_BLOCK = 4
@@ -32,6 +36,37 @@ def initial_values(
         last = min(first + _CHUNK, end)
         values[first - begin : last - begin] = _draw(start.distribution, std, seed, name, first, last)
     return values
+
+
+def initial_box(start: Start, num_layers: int, seed: int, name: str, whole: Shape, box: Box) -> npt.NDArray[np.float32]:
+    """A box of the parameter `name` of the shape `whole`, drawn without the rest of it; other arguments as above.
+
+    Returns:
+        float32 of the box's shape.
+    """
+    values = np.empty(box.shape, np.float32)
+    row_size = math.prod(whole[1:])
+    if box.shape[1:] == whole[1:]:  # whole rows: one run of the stream
+        begin = box.begin[0] * row_size
+        values[...] = initial_values(start, num_layers, seed, name, begin, begin + values.size).reshape(box.shape)
+        return values
+    for number, row in enumerate(values):
+        begin = (box.begin[0] + number) * row_size + box.begin[1]
+        row[...] = initial_values(start, num_layers, seed, name, begin, begin + row.size)
+    return values
+
+
+def starting_values(config: RunConfig) -> Callable[[str, Box], npt.NDArray[np.float32]]:
+    """Gives any box of any weight or moment as it is before the first step."""
+    model, seed = config.model, config.train.seed
+
+    def read(name: str, box: Box) -> npt.NDArray[np.float32]:
+        if name.startswith(MOMENTS):
+            return np.zeros(box.shape, np.float32)
+        row = row_of(name)
+        return initial_box(row.start, model.num_layers, seed, name, row.shape(model), box)
+
+    return read
 
 
 def _draw(

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig, ParallelConfig
 from pangu_alpha.errors import CompileError
+from pangu_alpha.parallel.layout_rows import LayoutRow, part_of
 from pangu_alpha.parallel.parameters import GRADIENT_SUMS, MOMENTS, Shape, parameter_name
-from pangu_alpha.parallel.parts import Box, Part, held_parts
+from pangu_alpha.parallel.parts import Box, Part, held_tensors
 from pangu_alpha.program.graph import Program, groups_of
-from pangu_alpha.program.layout_rows import LayoutRow, part_of
 from pangu_alpha.program.traffic import axes_of, ranks_along
 from pangu_alpha.topology.mesh import Mesh
 
@@ -70,15 +70,12 @@ def differing_parts(
 ) -> list[str]:
     """Where MindSpore's account of what `rank` holds is not the table's: a sentence each."""
     groups = groups_of(program, parallel.num_devices)
-    wanted = {
-        prefix + name: one for name, one in held_parts(model, parallel, rank).items() for prefix in ("", *MOMENTS)
-    }
     # What MindSpore gives no row, it leaves as it is: everything of a single rank.
     found = {name: Part.all_of(kind.shape) for name, kind in program.parameters.items()}
     found |= {name: part_of(name, row, rank, groups) for name, row in layout.items()}
     return [
         f"rank {rank} holds {found.get(name, 'nothing')} of {name}, and {one} by the table of parameters"
-        for name, one in wanted.items()
+        for name, one in held_tensors(model, parallel, rank).items()
         if found.get(name) != one
     ]
 

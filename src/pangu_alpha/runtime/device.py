@@ -66,6 +66,11 @@ def set_device(device: DeviceKind, fuse_operators: bool = False, is_half: bool =
     """
     import mindspore as ms
 
+    if device == "ascend" and (table := os.environ.get("RANK_TABLE_FILE")):
+        raise DeviceError(
+            f"RANK_TABLE_FILE={table}: MindSpore would compile for another backend (jit level O2) than what "
+            "`pangu compile` and `pangu rehearse` show. Unset it, and start with `pangu launch rank-table RECIPE TABLE`"
+        )
     name = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[device]
     if not ms.hal.is_available(name):
         raise DeviceError(
@@ -74,6 +79,9 @@ def set_device(device: DeviceKind, fuse_operators: bool = False, is_half: bool =
             "To run on this machine's processor instead, set device=cpu"
         )
     ms.set_context(mode=ms.GRAPH_MODE)
+    if device == "ascend":
+        # Operator by operator, which is what `pangu compile` plans, and what an update in place was verified with.
+        ms.set_context(jit_config={"jit_level": "O0"})
     ms.set_device(name)
     cache = Path(os.environ.get("MS_COMPILER_CACHE_PATH", cache_folder()))
     if device == "cpu" and fuse_operators and prepare_kernel_cache(cache):

@@ -8,6 +8,7 @@ stage holds `num_chunks` separate runs of layers: run v is on stage v mod pp, ch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from pangu_alpha.config import (
     ModelConfig,
@@ -27,6 +28,7 @@ class LayerPlace:
     chunk: int
 
 
+@cache
 def place_layers(model: ModelConfig, parallel: ParallelConfig) -> tuple[LayerPlace, ...]:
     """The place of each of the `num_layers` layers, the query layer last.
 

@@ -13,6 +13,7 @@ from pangu_alpha.data import Batch
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import UpdateScalars
+from pangu_alpha.training.workers import Workers
 
 Read = Callable[[str, Box], NDArray[np.floating]]
 """Gives the part of a weight or moment with this name and place in the whole."""
@@ -57,30 +58,6 @@ class Step(Protocol):
         ...
 
 
-class Workers(Protocol):
-    """What the processes of a job agree on; all of them must ask."""
-
-    def largest(self, number: int) -> int:
-        """The largest of the numbers that they give."""
-        ...
-
-    def is_equal(self, text: str) -> bool:
-        """Whether all processes give the same text; on all of them alike."""
-        ...
-
-    def require_equal(self, settings: str) -> None:
-        """Refuse processes that were given different settings.
-
-        Raises:
-            ConfigError: on every process alike.
-        """
-        ...
-
-    def attempt(self) -> str:
-        """A text that no other start of a job has, the same on all of them."""
-        ...
-
-
 @dataclass(frozen=True)
 class Backend:
     """Everything that a run needs to compute."""
@@ -93,6 +70,8 @@ class Backend:
     """Mean loss of a token of the validation data, without dropout; None when there is none. All processes must ask."""
     matmul_flops: float
     """Floating-point operations a second of large matrix products on all devices together; NaN where not `is_main`."""
+    account: Callable[[], Mapping[str, float]] | None = None
+    """What this rank has needed so far (seconds, bytes), by name; None where a process is no rank of its own."""
 
 
 def reader(tensors: Mapping[str, NDArray[np.floating]]) -> Read:

@@ -1,4 +1,4 @@
-"""The training step as one program of many Ascend ranks: what MindSpore's compiler is given.
+"""The training step, and the loss of validation, as programs of many Ascend ranks: what MindSpore's compiler is given.
 
 The same network, gradients and update as on one device (`step.py`). Added here: micro-batches inside the program
 (pipeline or accumulation), the table's strategies, the stages, and which share of the norm each rank adds.
@@ -6,6 +6,8 @@ Every rank gets the whole global batch; MindSpore cuts out its rows, so that no 
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
@@ -124,15 +126,43 @@ class RankStep(nn.Cell):
         return self.step(sens, count, learning_rate, eps, weight_decay, *batch)
 
 
-def rank_program(config: RunConfig) -> nn.Cell:
-    """The step of this process's rank, to be called with a whole global batch (see `RankStep`).
+class RankLoss(nn.Cell):
+    """Loss sum of a whole batch, forward only; a Cell of its own, because it is compiled out of training.
+
+    Known to the ranks of the last stage: MindSpore takes no communication beyond its own in a forward program.
+    """
+
+    def __init__(self, loss: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.loss = loss
+
+    def construct(self, *batch: Tensor) -> Tensor:
+        """Float32 scalar; `batch` is the whole global batch."""
+        return self.loss(*batch)
+
+
+@dataclass(frozen=True)
+class RankPrograms:
+    """What this process's rank computes, each to be called with a whole global batch. They share the parameters.
+
+    `step` must be compiled first: its layout is that of the parameters.
+    """
+
+    step: nn.Cell
+    """See `RankStep`."""
+    validation: nn.Cell
+    """See `RankLoss`."""
+
+
+def rank_programs(config: RunConfig) -> RankPrograms:
+    """The programs of this process's rank.
 
     Call it where MindSpore's target is Ascend and communication is initialised. Parameters have no values yet.
     """
     mesh = Mesh.of(config.parallel)
+    num_parts = config.train.num_micro_batches
     with no_init_parameters():
         network = PanguAlpha(config.model, num_padded_rows(config.model.vocab_size, mesh.mp))
-        num_parts = config.train.num_micro_batches
         loss = SharedLoss(network) if num_parts > 1 else PanguAlphaLoss(network)
         shard(loss, mesh)
         rematerialise(loss, config)
@@ -150,9 +180,15 @@ def rank_program(config: RunConfig) -> nn.Cell:
         else:
             update = Update(optimizer)
         step = RankStep(WholeStep(gradients, update, reduce=None)).set_train()
+        validation = RankLoss(Pipeline(loss, num_parts) if mesh.pp > 1 else loss)
+    return RankPrograms(_in_parallel(step, config, mesh), _in_parallel(validation, config, mesh))
+
+
+def _in_parallel(cell: nn.Cell, config: RunConfig, mesh: Mesh) -> nn.Cell:
+    """`cell` as one program of many ranks, where there are many: MindSpore has no parallel mode for one."""
     if mesh.num_ranks == 1:
-        return step  # MindSpore has no parallel mode for it
-    program = AutoParallel(step, parallel_mode="semi_auto")
+        return cell
+    program = AutoParallel(cell, parallel_mode="semi_auto")
     program.no_init_parameters_in_compile()
     program.dataset_strategy("full_batch")
     if mesh.pp > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,23 +18,29 @@ from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.runtime.matmul_rate import matmul_rate
-from pangu_alpha.training.agreement import Agreement
 from pangu_alpha.training.backend import Backend, Read
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import UpdateScalars
 from pangu_alpha.training.step import TrainStep
 from pangu_alpha.training.validation import LossEvaluator
+from pangu_alpha.training.workers import Alone, Workers
 
 
 class ProcessStep:
     """`TrainStep` on this process's rows of every batch, see `Step`."""
 
-    def __init__(self, network: PanguAlpha, config: RunConfig, workers: Agreement) -> None:
+    def __init__(self, network: PanguAlpha, config: RunConfig, workers: Workers | None = None, rank: int = 0) -> None:
+        """Args:
+        network: with its weights.
+        config: of the run.
+        workers: the data-parallel processes; None: there is just this one.
+        rank: of this one.
+        """
         self._step = TrainStep(network, config)
         optimizer = self._step.optimizer
         parameters = [*network.trainable_params(), *optimizer.first_moments, *optimizer.second_moments]
         self._parameters = {item.name: item for item in parameters}
-        self._config, self._workers = config, workers
+        self._config, self._workers, self._rank = config, workers or Alone(), rank
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         """See `Step`."""
@@ -42,7 +49,7 @@ class ProcessStep:
     @property
     def ranks(self) -> tuple[int]:
         """See `Step`."""
-        return (self._workers.rank,)
+        return (self._rank,)
 
     def tensors(self, names: Sequence[str] | None = None) -> dict[str, NDArray[np.floating]]:
         """Weights and moments, whole; None: all of them."""
@@ -55,20 +62,15 @@ class ProcessStep:
 
     def require_equal_copies(self) -> None:
         """See `Step`."""
-        if self._workers.is_alone:
-            return
         digests = {
             name: xxhash.xxh3_128_hexdigest(np.ascontiguousarray(item.asnumpy()).data)
             for name, item in self._parameters.items()
         }
-        if self._workers.is_equal(" ".join(digests.values())):
-            return
-        for name, digest in digests.items():
-            if not self._workers.is_equal(digest):
-                raise LayoutError(
-                    f"{name} is not the same on all processes, which have added up the same gradients: the hardware or "
-                    "a library computes wrongly on one of them. The last checkpoint was compared and is good"
-                )
+        if differing := self._workers.decide(json.dumps(digests), _differing):
+            raise LayoutError(
+                f"{differing} is not the same on all processes, which have added up the same gradients: the hardware "
+                "or a library computes wrongly on one of them. The last checkpoint was compared and is good"
+            )
 
     def load(self, read: Read) -> None:
         """See `Step`."""
@@ -80,25 +82,32 @@ class ProcessStep:
         num_parts, dp = self._config.train.num_micro_batches, self._config.parallel.dp
         rows = len(batch.input_ids) // (num_parts * dp)
         for part in range(num_parts):
-            first = (part * dp + self._workers.rank) * rows
+            first = (part * dp + self._rank) * rows
             yield batch.rows(first, first + rows)
 
 
-def process_backend(config: RunConfig, validation_data: ValidationData | None, rank: int) -> Backend:
+def process_backend(config: RunConfig, validation_data: ValidationData | None, rank: int, workers: Workers) -> Backend:
     """The backend of this process. The device is set and the workers are joined already.
 
     Args:
+        config: of the run.
+        validation_data: of the run.
         rank: this process's number among the data-parallel ones.
+        workers: what these agree by.
     """
     network = build_network(config.model, config.train.seed)
-    workers = Agreement(config.parallel.dp, rank)
+    evaluator = None if validation_data is None else LossEvaluator(network, validation_data, config.parallel.dp, rank)
     return Backend(
-        step=ProcessStep(network, config, workers),
+        step=ProcessStep(network, config, workers, rank),
         workers=workers,
         is_main=rank == 0,
-        mean_loss=None
-        if validation_data is None
-        else LossEvaluator(network, validation_data, config.parallel.dp, rank).mean_loss,
+        mean_loss=None if evaluator is None else evaluator.mean_loss,
         # Over a second of work, for a number that only rank 0 writes down.
         matmul_flops=math.nan if rank else matmul_rate(config.device, compute_dtype(config.model)) * config.parallel.dp,
     )
+
+
+def _differing(texts: Sequence[str]) -> str:
+    """The first tensor of which the processes have different digests; empty when there is none."""
+    first, *others = map(json.loads, texts)
+    return next((name for name in first if any(other[name] != first[name] for other in others)), "")

@@ -63,13 +63,21 @@ def processes_of(environment: Mapping[str, str]) -> int:
         raise ConfigError(str(error)) from error
 
 
-def _check_axes(config: RunConfig, backend: BackendName) -> None:
+def default_backend(config: RunConfig, num_processes: int) -> BackendName:
+    """Who computes when the user has not said: the recipe's device, where it can."""
     parallel = config.parallel
-    if backend == "mindspore" and (parallel.mp > 1 or parallel.pp > 1):
+    is_split = parallel.mp > 1 or parallel.pp > 1
+    return "emulator" if is_split and config.device == "cpu" and num_processes == 1 else "mindspore"
+
+
+def _check_axes(config: RunConfig, backend: BackendName) -> None:
+    """MindSpore splits a network over Ascend devices; on others it has no operators for that."""
+    parallel = config.parallel
+    if backend == "mindspore" and config.device != "ascend" and (parallel.mp > 1 or parallel.pp > 1):
         raise ConfigError(
-            f"parallel.mp={parallel.mp} and parallel.pp={parallel.pp}: the backend mindspore trains with data "
-            "parallelism only. Set parallel.mp=1 parallel.pp=1 and parallel.dp to the number of processes, or use "
-            "--backend emulator"
+            f"parallel.mp={parallel.mp} and parallel.pp={parallel.pp}: MindSpore splits a network over Ascend devices, "
+            f"and device is {config.device}. Use `pangu train` in one process, or mpirun with "
+            f"{parallel.num_devices}, where the emulator executes all ranks on a CPU (--backend emulator)"
         )
 
 

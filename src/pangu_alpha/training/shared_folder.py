@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from pangu_alpha.files import ASIDE, remove
-from pangu_alpha.training.backend import Workers
+from pangu_alpha.training.workers import Workers
 
 PATIENCE = 10.0
 """Seconds until a file that another host has made must be seen: network file systems remember what was not there."""

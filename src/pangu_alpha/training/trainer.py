@@ -6,7 +6,7 @@ import math
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from pangu_alpha.data import TrainingData, next_numbers
 from pangu_alpha.errors import CheckpointError, DamagedError, TrainingError
 from pangu_alpha.parallel.parameters import Shape, row_of, tensor_names
 from pangu_alpha.run_folder import CHECKPOINTS
-from pangu_alpha.training.backend import Backend, Workers
+from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
@@ -31,6 +31,7 @@ from pangu_alpha.training.metrics import StepMetrics, Validation
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import compare_settings
 from pangu_alpha.training.scalars import update_scalars
+from pangu_alpha.training.workers import Workers
 
 
 @dataclass
@@ -87,6 +88,11 @@ class Trainer:
     def is_main(self) -> bool:
         """Whether this process is the one that writes down what is not a rank's own."""
         return self._backend.is_main
+
+    @property
+    def account(self) -> Mapping[str, float] | None:
+        """What this rank has needed so far, see `Backend`."""
+        return None if self._backend.account is None else self._backend.account()
 
     @property
     def workers(self) -> Workers:

@@ -56,6 +56,12 @@ class Case:
         words += ["norm"] if self.other_norm else []
         return " ".join(words)
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether the forward-only programs are executed too: they do not depend on what the backward pass recomputes,
+        and must leave dropout out."""
+        return self.parallel.rematerialisation == "none" or self.dropout > 0.0
+
     def config(self, compute_dtype: ComputeDtype) -> RunConfig:
         """The recipe of this layout."""
         return _recipe(self, self.parallel, self.num_micro_batches, compute_dtype)

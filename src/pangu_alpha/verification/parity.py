@@ -10,6 +10,8 @@ row of the table with communication, the numbers are right all the same.
 3. float16 with the dynamic loss scale against MindSpore's CPU kernels: the same steps skipped, losses within 1e-3; and
    an overflow planted on one rank alone skips the step on all and changes nothing.
 
+The forward-only programs of validation are compared in float64, with dropout left out on both sides.
+
 The bias of the keys is left out where gradients and updates are compared: softmax does not see it, its true gradient is
 0, and Adam makes its rounding as large as any other update. Every other tensor must have a gradient that is not 0.
 """
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import RunConfig
-from pangu_alpha.emulator.step import EmulatedStep, emulated_step
+from pangu_alpha.emulator.step import EmulatedStep, emulated_loss, emulated_step
 from pangu_alpha.errors import CompileError, LayoutError, ProgramError
 from pangu_alpha.parallel.implied import implied_collectives
 from pangu_alpha.parallel.parameters import row_of
@@ -89,21 +91,24 @@ class Verdict:
 
 def compile_programs(case: Case, num_jobs: int | None = None) -> None:
     """Compile what `verify` executes; see `compile_ranks`."""
-    compile_ranks(case.reference("float32"), [0], num_jobs=num_jobs)
+    compile_ranks(case.reference("float32"), [0], with_validation=case.has_validation, num_jobs=num_jobs)
     for dtype in COMPUTE_DTYPES:
-        config = case.config(dtype)
-        compile_ranks(config, range(config.parallel.num_devices), num_jobs=num_jobs)
+        config, with_validation = case.config(dtype), case.has_validation and dtype == "float32"
+        every_rank = range(config.parallel.num_devices)
+        compile_ranks(config, every_rank, with_validation=with_validation, num_jobs=num_jobs)
 
 
 def verify(case: Case, num_jobs: int | None = None) -> Verdict:
     """Compile and execute all ranks of `case` and compare."""
     try:
+        compile_programs(case, num_jobs)
         single, half = case.config("float32"), case.config("float16")
         differences = [
             *compare_with_tables(single, num_jobs),
             *compare_exactly(emulated_step(single, "float64", num_jobs), single, case.reference("float32")),
             *compare_with_kernels(emulated_step(single, "native", num_jobs), single, case.reference("float32")),
             *compare_in_half(emulated_step(half, "native", num_jobs), half, case.reference("float16")),
+            *(compare_validation(single, case.reference("float32"), num_jobs) if case.has_validation else ()),
         ]
     except (CompileError, ProgramError, LayoutError) as error:
         return Verdict(str(case), failure=str(error))
@@ -176,6 +181,16 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
         Difference("float16 skipped steps", len(skipped), 0, f"steps {skipped}" if skipped else ""),
         *_overflow_on_one_rank(step, config),
     ]
+
+
+def compare_validation(config: RunConfig, reference: RunConfig, num_jobs: int | None = None) -> list[Difference]:
+    """The forward-only programs, in float64, against that of one rank."""
+    batch = batches(config.train.batch_size)[0]
+    weights = reader(start(config.model, config.train.seed))
+    ours, theirs = (emulated_loss(one, "float64", num_jobs) for one in (config, reference))
+    for loss in (ours, theirs):
+        loss.load(weights)
+    return [_largest("float64 validation loss", [_relative(ours(batch), theirs(batch))], LOSS_EXACT, ["batch 0"])]
 
 
 def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Difference]:

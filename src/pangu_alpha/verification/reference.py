@@ -18,7 +18,6 @@ from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.emulator.step import emulated_step
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors, build_network
 from pangu_alpha.parallel.parameters import MOMENTS
-from pangu_alpha.training.agreement import Agreement
 from pangu_alpha.training.backend import Step, reader
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import LossScaler
@@ -99,7 +98,7 @@ def exact(config: RunConfig) -> Exact:
 def anchor(config: RunConfig) -> Anchor:
     """The network of `config` on MindSpore's CPU kernels."""
     network = build_network(config.model, config.train.seed)
-    step = ProcessStep(network, config, Agreement())
+    step = ProcessStep(network, config)
     step.load(reader(start(config.model, config.train.seed)))
     norms = _first_gradient_norms(network, config.train.batch_size)
     return Anchor(run(step, config), norms)

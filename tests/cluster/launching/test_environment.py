@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
 from pangu_alpha.cluster.launching.environment import (
     Card,
     Scheduler,
+    card_environment,
     cores_of,
     forwarded_environment,
     num_threads,
-    rank_table_environment,
     scheduler_environment,
     worker_environment,
 )
@@ -20,13 +19,14 @@ from pangu_alpha.errors import ClusterError
 SCHEDULER = Scheduler("10.0.0.1", 8118)
 
 
-def test_card_of_a_rank_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HCCL_CONNECT_TIMEOUT", raising=False)
-    environment = rank_table_environment(Card(rank=2047, device_id=7), 2048, Path("hccl.json"))
+    environment = card_environment("ascend", Card(rank=2047, device_id=7), 2048)
     assert environment["RANK_ID"] == "2047"
     assert environment["RANK_SIZE"] == "2048"
     assert environment["DEVICE_ID"] == "7"
-    assert environment["RANK_TABLE_FILE"] == str(Path("hccl.json").resolve())
+    # With a table of its own MindSpore compiles for another backend.
+    assert environment["RANK_TABLE_FILE"] == ""
     assert environment["HCCL_CONNECT_TIMEOUT"] == "6000"
     # MindSpore's cache of graphs gives a changed recipe the graph of before, without an error.
     assert environment["MS_COMPILER_CACHE_ENABLE"] == "0"
@@ -39,10 +39,10 @@ def test_worker_and_scheduler_agree() -> None:
         assert worker[name] == scheduler[name]
     assert (worker["MS_ROLE"], worker["MS_NODE_ID"], worker["MS_WORKER_IP"]) == ("MS_WORKER", "3", "10.0.0.2")
     assert scheduler["MS_ROLE"] == "MS_SCHED"
-    assert not any(name.startswith(("HCCL", "ASCEND", "RANK_TABLE")) for name in worker)
+    assert not any(name.startswith(("HCCL", "ASCEND")) for name in worker)
 
 
-def test_ascend_workers_wait_as_long_as_cards_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_out_of_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "1200")
     worker = worker_environment("ascend", Card(0, 0), 8, SCHEDULER, "10.0.0.1")
     assert worker["HCCL_CONNECT_TIMEOUT"] == "1200"
@@ -52,7 +52,7 @@ def test_ascend_workers_wait_as_long_as_cards_of_a_table(monkeypatch: pytest.Mon
 def test_time_out_that_cann_refuses(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", value)
     with pytest.raises(ClusterError, match="CANN accepts 120 to 7200 seconds"):
-        rank_table_environment(Card(0, 0), 1, Path("hccl.json"))
+        card_environment("ascend", Card(0, 0), 1)
 
 
 def test_what_other_servers_get(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Jobs on the devices of a rank table, one process a device: `pangu launch rank-table`.
 
-With `device=cpu` the devices are simulated: the same processes run on the servers' processors and find each other
-through MindSpore's scheduler, on the server of rank 0.
+The table says which card of which server is which rank. The processes find each other through MindSpore's scheduler, on
+the server of rank 0. With `device=cpu` the devices are simulated: the same processes run on the servers' processors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pangu_alpha.cluster.launching.environment import Card
 from pangu_alpha.cluster.launching.hosts import SSH
 from pangu_alpha.cluster.launching.plan import PANGU, JobServer, Plan
 from pangu_alpha.cluster.ports import is_here
-from pangu_alpha.cluster.rank_tables.check import find_problems, for_hccl, ports_in_use
+from pangu_alpha.cluster.rank_tables.check import find_problems, ports_in_use
 from pangu_alpha.cluster.rank_tables.inventory import read_hosts
 from pangu_alpha.cluster.rank_tables.rank_table import RankTable, read_rank_table
 from pangu_alpha.config import RunConfig, load_config
@@ -51,7 +51,6 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         config=config,
         command=(*PANGU, "train", arguments.recipe, *arguments.overrides),
         servers=servers,
-        rank_table=arguments.rank_table if config.device == "ascend" else None,
         ssh=(arguments.ssh or SSH) if hosts else None,
         here=here,
     )
@@ -60,7 +59,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 def _refuse_problems(path: Path, table: RankTable, config: RunConfig, hosts: Sequence[str] | None) -> None:
     problems = find_problems(table, Mesh.of(config.parallel), hosts)
     if config.device == "ascend":
-        problems += [*for_hccl(table), *ports_in_use(table)]
+        problems += ports_in_use(table)
     if problems:
         lines = [f"  {problem}" for problem in problems[:_NUM_SHOWN]]
         more = f"\n  and {len(problems) - _NUM_SHOWN} more" if len(problems) > _NUM_SHOWN else ""

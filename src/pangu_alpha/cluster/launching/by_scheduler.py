@@ -39,7 +39,6 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         config=config,
         command=(*PANGU, "train", arguments.recipe, *overrides),
         servers=servers,
-        rank_table=None,
         ssh=(arguments.ssh or SSH) if arguments.hosts else None,
         here=servers[0],
     )

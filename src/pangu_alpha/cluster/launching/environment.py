@@ -1,14 +1,14 @@
 """The environment of every process of a job. The launchers and the ModelArts boot file get it here, and only here.
 
-Cards find each other in one of two ways. With a rank table, HCCL reads the table. Without one, and always on a CPU,
-they report to the scheduler process of MindSpore's dynamic cluster, which is what `msrun` uses too.
+Cards find each other through the scheduler process of MindSpore's dynamic cluster, which is what `msrun` uses too. A
+rank table says which card is which rank, and goes no further: where MindSpore itself is given one, in RANK_TABLE_FILE,
+it compiles for another backend (its jit level O2) than `pangu compile` plans and `pangu rehearse` runs.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.errors import ClusterError
@@ -43,19 +43,6 @@ class Scheduler:
     port: int
 
 
-def rank_table_environment(card: Card, num_ranks: int, rank_table: Path) -> dict[str, str]:
-    """The variables of a training process on an Ascend card whose peers are in `rank_table`.
-
-    Raises:
-        ClusterError: HCCL_CONNECT_TIMEOUT is set to what CANN refuses.
-    """
-    return {
-        **_identity(card, num_ranks),
-        "RANK_TABLE_FILE": str(rank_table.resolve()),
-        **_device_environment("ascend"),
-    }
-
-
 def worker_environment(
     device: DeviceKind, card: Card, num_ranks: int, scheduler: Scheduler, address: str
 ) -> dict[str, str]:
@@ -68,11 +55,25 @@ def worker_environment(
         ClusterError: HCCL_CONNECT_TIMEOUT is set to what CANN refuses.
     """
     return {
-        **_identity(card, num_ranks),
+        **card_environment(device, card, num_ranks),
         **_cluster(num_ranks, scheduler),
         "MS_ROLE": "MS_WORKER",
         "MS_NODE_ID": str(card.rank),
         "MS_WORKER_IP": address,
+    }
+
+
+def card_environment(device: DeviceKind, card: Card, num_ranks: int) -> dict[str, str]:
+    """The variables of a training process that say nothing about its peers.
+
+    Raises:
+        ClusterError: HCCL_CONNECT_TIMEOUT is set to what CANN refuses.
+    """
+    return {
+        "RANK_ID": str(card.rank),
+        "RANK_SIZE": str(num_ranks),
+        "DEVICE_ID": str(card.device_id),
+        "RANK_TABLE_FILE": "",  # instead of one of the user's, or of the platform
         **_device_environment(device),
     }
 
@@ -98,10 +99,6 @@ def cores_of(index: int, num_cards: int) -> frozenset[int] | None:
 def num_threads(num_cards: int) -> int:
     """OpenMP threads of each of `num_cards` processes on this machine."""
     return max(1, len(os.sched_getaffinity(0)) // num_cards)
-
-
-def _identity(card: Card, num_ranks: int) -> dict[str, str]:
-    return {"RANK_ID": str(card.rank), "RANK_SIZE": str(num_ranks), "DEVICE_ID": str(card.device_id)}
 
 
 def _cluster(num_ranks: int, scheduler: Scheduler) -> dict[str, str]:

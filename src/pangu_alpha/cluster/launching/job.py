@@ -37,7 +37,7 @@ _LINE_LENGTH = 400
 """Characters of such a line that are shown."""
 _NUM_NAMED = 4
 """Processes that died at the same time and are described; of the others the number is said."""
-_NOISE = b"[INFO] DISTRIBUTED("
+NOISE = b"[INFO] DISTRIBUTED("
 """MindSpore's remarks about its sockets, which no log level silences."""
 _PR_SET_PDEATHSIG = 1
 
@@ -93,6 +93,8 @@ class Job:
     """Numbers of the signals that came for the job: appended elsewhere, passed on by `watch`."""
     record: Path | None = None
     """Where the ends of the processes are written."""
+    noise: Sequence[bytes] = (NOISE,)
+    """What is in lines that are not shown."""
     members: list[Member] = field(default_factory=list)
     _num_passed_on: int = 0
     _ends: dict[str, dict[str, str | int | float]] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Job:
             log = stack.enter_context(shown.open("rb")) if shown else None
             while True:
                 running = [member for member in self.members if member.process.poll() is None]
-                _show(log or ())
+                _show(log or (), self.noise)
                 self._pass_signals_on(running)
                 self._check()
                 if all(member.name == "scheduler" for member in running):
@@ -252,7 +254,7 @@ def move_aside(files: Iterable[Path], folder: Path) -> None:
 
 def tail(log: Path) -> str:
     """The last lines of `log`, introduced by its name."""
-    lines = [line for line in log.read_bytes().splitlines() if _NOISE not in line][-_NUM_LINES:]
+    lines = [line for line in log.read_bytes().splitlines() if NOISE not in line][-_NUM_LINES:]
     shown = "".join(f"\n  {line.decode(errors='replace')[:_LINE_LENGTH]}" for line in lines)
     return f"the last lines of {log}:{shown}" if lines else f"and {log} is empty"
 
@@ -262,6 +264,6 @@ def reason(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _show(new_lines: Iterable[bytes]) -> None:
-    sys.stderr.buffer.writelines(line for line in new_lines if _NOISE not in line)
+def _show(new_lines: Iterable[bytes], noise: Sequence[bytes]) -> None:
+    sys.stderr.buffer.writelines(line for line in new_lines if not any(words in line for words in noise))
     sys.stderr.buffer.flush()

@@ -16,7 +16,6 @@ from pangu_alpha.cluster.launching.environment import (
     Card,
     Scheduler,
     forwarded_environment,
-    rank_table_environment,
     scheduler_environment,
     worker_environment,
 )
@@ -57,8 +56,6 @@ class Plan:
     """What every rank runs."""
     servers: tuple[JobServer, ...]
     """In the order of their first ranks."""
-    rank_table: Path | None
-    """What HCCL finds the cards by; None: they find each other through MindSpore's scheduler on the first server."""
     ssh: str | None
     """How the servers are reached, all of them; None: only `here` is started."""
     here: JobServer
@@ -86,7 +83,7 @@ class Plan:
         Raises:
             ClusterError: an address has no number, or the first one's has it on its own machine only.
         """
-        ips = {server.address: _ip(server.address) for server in self.servers}
+        ips = {server.address: ip_of(server.address) for server in self.servers}
         first = self.servers[0].address
         if ips[first].startswith("127.") and not all(ip.startswith("127.") for ip in ips.values()):
             raise ClusterError(
@@ -99,24 +96,17 @@ class Plan:
         """The processes of `server`.
 
         Args:
-            port: of the scheduler, when there is one.
+            port: of the scheduler, which is on the first server.
         """
         first, num_ranks = self.servers[0], self.num_ranks
-        scheduler = None
-        if self.rank_table is not None:
-            environments = [rank_table_environment(card, num_ranks, self.rank_table) for card in server.cards]
-        else:
-            scheduler, ip = Scheduler(self.ips[first.address], port), self.ips[server.address]
-            environments = [
-                worker_environment(self.config.device, card, num_ranks, scheduler, ip) for card in server.cards
-            ]
+        scheduler, ip = Scheduler(self.ips[first.address], port), self.ips[server.address]
+        environments = [worker_environment(self.config.device, card, num_ranks, scheduler, ip) for card in server.cards]
         tasks = [
             ProcessOrder(f"rank {card.rank}", self.command, environments[index], index, len(server.cards))
             for index, card in enumerate(server.cards)
         ]
-        if scheduler is not None and server is first:
-            environment = scheduler_environment(num_ranks, scheduler)
-            tasks.insert(0, ProcessOrder("scheduler", (sys.executable, "-c", SCHEDULER), environment))
+        if server is first:
+            tasks.insert(0, scheduler_order(num_ranks, scheduler))
         return tuple(tasks)
 
     def shown(self, server: JobServer) -> Path | None:
@@ -129,10 +119,7 @@ def describe(plan: Plan) -> str:
     port = free_port() if plan.is_whole else PORT
     directory = shlex.quote(str(Path.cwd()))
     lines = [f"# {plan.num_ranks} ranks on {len(plan.servers)} server(s), working directory {directory}"]
-    if plan.rank_table is None:
-        lines.append(
-            f"# port {port} is an example: every start takes a free one" if plan.is_whole else f"# port {port}"
-        )
+    lines.append(f"# port {port} is an example: every start takes a free one" if plan.is_whole else f"# port {port}")
     if plan.ssh:
         settings = [f"{name}={value}" for name, value in forwarded_environment().items()]
         lines.append(f"# from this machine every process also gets {shlex.join(settings)}")
@@ -171,7 +158,17 @@ def _summary_of(plan: Plan, num_shown: int, num_processes: int) -> list[str]:
     ]
 
 
-def _ip(address: str) -> str:
+def scheduler_order(num_ranks: int, scheduler: Scheduler) -> ProcessOrder:
+    """The process through which the ranks find each other."""
+    return ProcessOrder("scheduler", (sys.executable, "-c", SCHEDULER), scheduler_environment(num_ranks, scheduler))
+
+
+def ip_of(address: str) -> str:
+    """The number of a host.
+
+    Raises:
+        ClusterError: nobody here knows it.
+    """
     try:
         return socket.gethostbyname(address.rpartition("@")[2])
     except OSError as error:

@@ -21,11 +21,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from pangu_alpha.cluster.launching.environment import rank_table_environment
+from pangu_alpha.cluster.launching.environment import Scheduler, worker_environment
 from pangu_alpha.cluster.launching.job import KILL, Job, ProcessOrder, ended_with_job, move_aside, next_attempt, start
+from pangu_alpha.cluster.launching.plan import PORT, ip_of, scheduler_order
 from pangu_alpha.cluster.modelarts.place import Assignment, fetch_results
 from pangu_alpha.cluster.modelarts.storage import Mirror, copy_file, copy_folder, join, list_files
-from pangu_alpha.cluster.rank_tables.rank_table import write_rank_table
 from pangu_alpha.cluster.watching.heartbeat import clear_heartbeats
 from pangu_alpha.config import RunConfig
 from pangu_alpha.console import say, si
@@ -136,15 +136,15 @@ class Boot:
         place, logs = self.place, self.config.output / LOGS
         for folder in (logs, self.folder / "data", self.folder / "failures"):
             folder.mkdir(parents=True, exist_ok=True)
-        rank_table = place.rank_table
-        if place.table.is_grouped:  # MindSpore needs the other form; every card has its own file and waits for none.
-            rank_table = self.folder / f"rank_table_{place.card.rank}.json"
-            write_rank_table(place.table, rank_table)
-        environment = rank_table_environment(place.card, place.table.num_devices, rank_table)
-        ranks = place.node_ranks
+        scheduler = Scheduler(ip_of(place.address_of(0)), PORT)
+        num_ranks, ranks = place.table.num_devices, place.node_ranks
+        environment = worker_environment(
+            "ascend", place.card, num_ranks, scheduler, ip_of(place.address_of(place.card.rank))
+        )
         task = ProcessOrder(
             f"rank {place.card.rank}", self.command, environment, ranks.index(place.card.rank), len(ranks)
         )
+        tasks = [task] if place.card.rank else [task, scheduler_order(num_ranks, scheduler)]
         record = logs / f"exits_{place.card.rank}.json"
         move_aside([logs / task.log_name, record, ended_with_job(record)], next_attempt(logs, task.log_name))
         clear_heartbeats(self.config.output, [place.card.rank])
@@ -153,7 +153,7 @@ class Boot:
         watcher = threading.Thread(target=self._watch_others, args=(mirror, began), daemon=True)
         try:
             with Job(self.requests, record) as job:
-                start([task], logs, job, self.folder / "data")
+                start(tasks, logs, job, self.folder / "data")
                 watcher.start()
                 job.watch(logs / task.log_name)
         except TrainingError as error:

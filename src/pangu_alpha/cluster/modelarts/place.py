@@ -40,6 +40,10 @@ class Assignment:
         """The ranks of this node."""
         return tuple(sorted(device.rank_id for device in self.table.by_rank[self.card.rank][0].devices))
 
+    def address_of(self, rank: int) -> str:
+        """Of the node that has `rank`."""
+        return self.table.by_rank[rank][0].address
+
     @property
     def is_first(self) -> bool:
         """Whether this is the first card of its node."""

@@ -57,11 +57,10 @@ def _num_shares(config: RunConfig) -> int:
     return parallel.mp * max(1, parallel.pp // 2)
 
 
-def check_variables(config: RunConfig, environment: Mapping[str, str], rank_table: Path | None) -> list[Finding]:
+def check_variables(config: RunConfig, environment: Mapping[str, str]) -> list[Finding]:
     """Whether the environment variables that MindSpore and HCCL read agree with each other and with the job."""
     contradictions = [
         *_job_variables(config, environment),
-        *_table_variables(environment, rank_table),
         *_device_variables(config, environment),
     ]
     if not contradictions:
@@ -85,24 +84,12 @@ def _job_variables(config: RunConfig, env: Mapping[str, str]) -> Iterator[tuple[
         yield f"RANK_ID={rank} is not below RANK_SIZE={size}", "unset both; the launcher sets them"
     if "MS_ROLE" in env and "MS_SCHED_PORT" not in env:
         yield f"MS_ROLE={env['MS_ROLE']} without MS_SCHED_PORT", "unset MS_ROLE; the launcher sets both"
+    if config.device == "ascend" and env.get("RANK_TABLE_FILE"):
+        found = f"RANK_TABLE_FILE={env['RANK_TABLE_FILE']}: MindSpore would compile for another backend"
+        yield found, "unset it; the launcher and the boot file do so, and read the table themselves"
     if "MS_SIMULATION_LEVEL" in env:
         level = env["MS_SIMULATION_LEVEL"]
         yield f"MS_SIMULATION_LEVEL={level}: MindSpore would only pretend to run", "unset MS_SIMULATION_LEVEL"
-
-
-def _table_variables(env: Mapping[str, str], rank_table: Path | None) -> Iterator[tuple[str, str]]:
-    named = env.get("RANK_TABLE_FILE")
-    if named is None:
-        return
-    if "MS_ROLE" in env:
-        yield (
-            f"RANK_TABLE_FILE and MS_ROLE={env['MS_ROLE']}: two ways of finding the other ranks",
-            "unset MS_ROLE to start from the rank table, or RANK_TABLE_FILE to start through a scheduler",
-        )
-    if not Path(named).is_file():
-        yield f"RANK_TABLE_FILE={named}: no such file", "unset RANK_TABLE_FILE, or set it to this job's table"
-    elif rank_table is not None and rank_table.is_file() and not rank_table.samefile(named):
-        yield f"RANK_TABLE_FILE={named}, but --rank-table is {rank_table}", "unset RANK_TABLE_FILE"
 
 
 def _device_variables(config: RunConfig, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:

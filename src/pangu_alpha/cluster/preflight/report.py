@@ -93,7 +93,7 @@ def examine(
         *data_findings,
         *attempt("disk", lambda: check_disk(config), none),
         *check_limits(config),
-        *attempt("environment", lambda: check_variables(config, environment, rank_table), none),
+        *attempt("environment", lambda: check_variables(config, environment), none),
         *attempt("ports", lambda: check_ports(config.device, environment), none),
         *device_findings,
         *failed,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.preflight.finding import Finding, bad, ok, refused, skipped
-from pangu_alpha.cluster.rank_tables.check import find_problems, for_hccl
+from pangu_alpha.cluster.rank_tables.check import find_problems
 from pangu_alpha.cluster.rank_tables.formats import gathered
 from pangu_alpha.cluster.rank_tables.rank_table import RankTable, parse_rank_table
 from pangu_alpha.config import RunConfig
@@ -27,7 +27,6 @@ def check_rank_table(path: Path | None, config: RunConfig) -> tuple[list[Finding
         return [refused(_WHAT, error, "make one with `pangu ranktable make`")], None
     if table is not None:
         problems += find_problems(table, Mesh.of(config.parallel))
-        problems += for_hccl(table) if config.device == "ascend" else ()
     findings = [bad(_WHAT, f"{path}, {problem.where}: {problem.what}", problem.fix) for problem in gathered(problems)]
     if table is None or findings:
         return findings, table

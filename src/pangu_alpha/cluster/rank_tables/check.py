@@ -69,13 +69,6 @@ def find_problems(table: RankTable, mesh: Mesh | None = None, hosts: Collection[
     return gathered(problems)
 
 
-def for_hccl(table: RankTable) -> Iterator[Problem]:
-    """What keeps the file of `table` from being given to HCCL, though it has no problems."""
-    if table.is_grouped:
-        what = "is a group_list, in which CANN looks for the names of pods; MindSpore gives it the numbers of ranks"
-        yield Problem(what, "whole file", "convert it: `pangu ranktable make --from TABLE --output NEW_TABLE`")
-
-
 def _devices(table: RankTable) -> Iterator[tuple[str, Server, Device]]:
     for server in table.servers:
         for device in server.devices:

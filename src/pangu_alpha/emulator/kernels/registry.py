@@ -54,6 +54,7 @@ IGNORED_ATTRIBUTES = frozenset(
         "no_eliminate",
         "out_strategy",
         "output_names",
+        "parameter_start_share_cell",
         "pipeline_begin",
         "pipeline_end",
         "primitive_target",

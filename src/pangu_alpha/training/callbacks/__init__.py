@@ -1,5 +1,6 @@
 """What is hung on the training loop, one file a callback."""
 
+from pangu_alpha.training.callbacks.account import WriteAccount
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
 from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
@@ -11,7 +12,7 @@ from pangu_alpha.training.callbacks.validation import Validate
 
 
 def default_callbacks() -> list[Callback]:
-    """Those of `pangu train`, in the order that they rely on: pictures after the numbers, the checkpoint last."""
+    """Those of `pangu train`, in the order that they rely on: pictures after the numbers, the checkpoint after them."""
     return [
         WriteMetrics(),
         ReportSpikes(),
@@ -19,6 +20,7 @@ def default_callbacks() -> list[Callback]:
         WriteTensorBoard(),
         PlotLoss(),
         SaveCheckpoints(),
+        WriteAccount(),
         ShowProgress(),
     ]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pangu_alpha.errors import ProgramError
+from pangu_alpha.errors import LayoutError
+from pangu_alpha.parallel.layout_rows import part_of
 from pangu_alpha.parallel.parts import Box, Part
-from pangu_alpha.program.layout_rows import part_of
 
 GROUPS = {"2-77": (1, 3)}
 
@@ -39,5 +39,5 @@ def test_the_optimizer_group_cuts_the_first_dim_once_more() -> None:
     ],
 )
 def test_rows_that_do_not_fit(row: list[Any], rank: int, problem: str) -> None:
-    with pytest.raises(ProgramError, match=problem):
+    with pytest.raises(LayoutError, match=problem):
         part_of("weight", row, rank, GROUPS)

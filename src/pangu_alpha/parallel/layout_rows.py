@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from pangu_alpha.errors import ProgramError
+from pangu_alpha.errors import LayoutError
 from pangu_alpha.parallel.parts import Box, Part
 
 LayoutRow = Sequence[Any]
 _OPTIMIZER_GROUP, _FULL_SHAPE = 5, 6
+
+
+def optimizer_group(row: LayoutRow) -> str:
+    """Name of the group of ranks that shares the optimizer of a tensor; empty where none does."""
+    return str(row[_OPTIMIZER_GROUP])
 
 
 def part_of(name: str, row: LayoutRow, rank: int, groups: Mapping[str, tuple[int, ...]]) -> Part:
@@ -30,21 +35,21 @@ def part_of(name: str, row: LayoutRow, rank: int, groups: Mapping[str, tuple[int
         groups: members of the rank's communication groups, see `groups_of`.
 
     Raises:
-        ProgramError: the row cannot be laid on the tensor.
+        LayoutError: the row cannot be laid on the tensor.
     """
     matrix, tensor_map = tuple(row[0]), tuple(row[1])
     full_shape = tuple(row[_FULL_SHAPE])
     place = np.unravel_index(rank % int(np.prod(matrix)), matrix)
     begin, shape = [0] * len(full_shape), list(full_shape)
     cuts = [(dim, matrix[-1 - axis], int(place[-1 - axis])) for dim, axis in enumerate(tensor_map) if axis >= 0]
-    group = row[_OPTIMIZER_GROUP]
+    group = optimizer_group(row)
     if group:
         if rank not in groups.get(group, ()):
-            raise ProgramError(f"{name} on rank {rank}: its optimizer group {group} is not used by the rank's program")
+            raise LayoutError(f"{name} on rank {rank}: its optimizer group {group} is not used by the rank's program")
         cuts.append((0, len(groups[group]), groups[group].index(rank)))
     for dim, num_parts, position in cuts:
         if shape[dim] % num_parts:
-            raise ProgramError(f"{name} on rank {rank}: {shape[dim]} in dim {dim} cannot be cut into {num_parts}")
+            raise LayoutError(f"{name} on rank {rank}: {shape[dim]} in dim {dim} cannot be cut into {num_parts}")
         shape[dim] //= num_parts
         begin[dim] += position * shape[dim]
     return Part(full_shape, Box(tuple(begin), tuple(shape)))

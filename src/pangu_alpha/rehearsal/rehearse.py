@@ -1,0 +1,127 @@
+"""A rehearsal: one recipe's life, and perhaps another's that goes on from its checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pangu_alpha.checkpoint import open_checkpoint
+from pangu_alpha.compiler.programs import free_memory
+from pangu_alpha.config import RunConfig, load_config
+from pangu_alpha.console import say
+from pangu_alpha.errors import ConfigError, TrainingError
+from pangu_alpha.parallel.start import starting_values
+from pangu_alpha.rehearsal.life import Life, Lived, Read, account, live
+from pangu_alpha.rehearsal.recipe import Played, checked_table, chosen_ranks, made_table, write_random_tokens
+from pangu_alpha.training.resuming import compare_settings
+from pangu_alpha.training.runnable import require_runnable
+
+_MEMORY_SHARE = 0.9
+"""Of the free memory that the ranks may need together."""
+
+
+def prepare(words: Sequence[str], folder: Path, number: int, num_steps: int, ranks: Played, table: Path | None) -> Life:
+    """What is needed for the life of a recipe; nothing is started.
+
+    Args:
+        words: the recipe and its overrides.
+        folder: of the rehearsal.
+        number: of the life, from 1.
+        num_steps: of each life.
+        ranks: that get a process. In a later life the last rank stands for those that its recipe does not have.
+        table: the rank table; None: one is made.
+
+    Raises:
+        ConfigError: the recipe cannot be trained, or is not for Ascend.
+        ClusterError: the rank table is not for it.
+    """
+    recipe, *overrides = words
+    place = folder / f"life_{number}"
+    place.mkdir(parents=True, exist_ok=True)
+    settings = [
+        f"output={folder / 'run'}",
+        f"train.steps={number * num_steps}",
+        *(f"train.{name}={number * num_steps}" for name in ("checkpoint_every", "validate_every")),
+        "train.keep_checkpoints=2",
+        "train.log_every=1",
+    ]
+    config = load_config(recipe, [*overrides, *settings])
+    if config.device != "ascend":
+        raise ConfigError(
+            f"{recipe} is for device={config.device}: a rehearsal plays Ascend devices. Add device=ascend, or try it "
+            "with `pangu train`"
+        )
+    settings += _data_settings(config, folder, num_steps)
+    config = load_config(recipe, [*overrides, *settings])
+    require_runnable(config, "mindspore", config.parallel.num_devices)
+    if number > 1 and ranks is not None and ranks != "all":
+        ranks = [min(rank, config.parallel.num_devices - 1) for rank in map(int, ranks)]
+    table_path = table or place / "rank_table.json"
+    return Life(
+        config=config,
+        words=(recipe, *overrides, *settings),
+        ranks=chosen_ranks(config, ranks, int(_MEMORY_SHARE * free_memory())),
+        table=checked_table(config, table) if table else made_table(config, table_path),
+        table_path=table_path,
+        logs=place / "logs",
+        num_steps=num_steps,
+    )
+
+
+def rehearse(lives: Sequence[Life], requests: list[int], tell: Callable[[Life, Lived], None]) -> None:
+    """Live through them, each from the checkpoint of the one before, and compare what they leave.
+
+    Args:
+        lives: one or two.
+        requests: numbers of signals that came, see `Job`.
+        tell: gets the account of each life when it is over.
+
+    Raises:
+        PanguError: a rank died, or something is not what it should be.
+    """
+    expected: Read = starting_values(lives[0].config)
+    next_sample = 0
+    for number, life in enumerate(lives, start=1):
+        names, num_ranks = ", ".join(map(str, life.ranks)), life.config.parallel.num_devices
+        say(f"life {number} of {len(lives)}: rank(s) {names} of {num_ranks}, logs in {life.logs}, and this is rank 0:")
+        begin = time.monotonic()
+        checkpoint = live(life, requests)
+        lived = account(life, checkpoint, time.monotonic() - begin, expected)
+        if lived.first_sample != next_sample:
+            raise TrainingError(
+                f"life {number} began at sample {lived.first_sample:,}, and {next_sample:,} was the next: report this"
+            )
+        tell(life, lived)
+        expected, next_sample = open_checkpoint(checkpoint).read, lived.consumed_samples
+
+
+def refuse_change(lives: Sequence[Life]) -> None:
+    """Refuse a second recipe that could not go on from the first one's checkpoint.
+
+    Raises:
+        CheckpointError: it is of another network.
+    """
+    first = lives[0].config.model_dump(mode="json")
+    for life in lives[1:]:
+        compare_settings(first, life.config, f"the checkpoint of {lives[0].words[0]}")
+
+
+def _data_settings(config: RunConfig, folder: Path, num_steps: int) -> list[str]:
+    """Overrides that give the recipe data, where it has none on this machine."""
+    settings = []
+    if config.tokenizer is not None and not config.tokenizer.exists():
+        settings.append("tokenizer=null")
+    if config.data.train and all(
+        source.path.with_name(f"{source.path.name}.json").exists() for source in config.data.train
+    ):
+        return settings
+    prefix = folder / "tokens"
+    if not prefix.with_name("tokens.json").exists():
+        write_random_tokens(config, prefix, 2 * num_steps * config.train.batch_size)
+    return [
+        "tokenizer=null",
+        "data.mix=null",
+        f"data.train=[{{path: {prefix}}}]",
+        f"data.validation=[{{path: {prefix}}}]",
+    ]

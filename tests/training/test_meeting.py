@@ -1,0 +1,139 @@
+"""Processes that meet: threads, each with sockets of its own, and one real process that is killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pangu_alpha.errors import ClusterError, ConfigError, TrainingError
+from pangu_alpha.run_folder import MEETING
+from pangu_alpha.training.meeting import VARIABLE, Meeting
+
+RANKS = (0, 3, 5)
+
+
+def together(folder: Path, ask: Callable[[Meeting], str], environment: dict[str, str] | None = None) -> list[str]:
+    """What each of the ranks gets to hear."""
+
+    def run(rank: int) -> str:
+        return ask(Meeting(folder, rank, RANKS, environment or {}, patience=20))
+
+    with ThreadPoolExecutor(len(RANKS)) as pool:
+        return list(pool.map(run, RANKS))
+
+
+def test_all_get_what_the_rule_makes_of_all(tmp_path: Path) -> None:
+    texts = iter(["a 梯\n", "b", "c"])
+    lock = threading.Lock()
+
+    def ask(meeting: Meeting) -> str:
+        with lock:
+            text = next(texts)
+        return "".join(sorted(meeting.decide(text, "".join)))
+
+    assert together(tmp_path, ask) == ["\n abc梯"] * 3
+    assert not (tmp_path / MEETING).exists()
+
+
+def test_the_rule_gets_the_texts_in_the_order_of_the_ranks(tmp_path: Path) -> None:
+    def ask(meeting: Meeting) -> str:
+        return meeting.decide(str(meeting._rank), " ".join) + f" {meeting.largest(meeting._rank)}"
+
+    assert together(tmp_path, ask) == ["0 3 5 5"] * 3
+
+
+def test_settings_that_differ_are_refused_on_all(tmp_path: Path) -> None:
+    def ask(meeting: Meeting) -> str:
+        assert meeting.attempt()
+        with pytest.raises(ConfigError, match="different settings"):
+            meeting.require_equal("other" if meeting._rank == 3 else "same")
+        meeting.require_equal("same")
+        return meeting.attempt()
+
+    assert len(set(together(tmp_path, ask))) == 1
+
+
+def test_hosts_that_share_no_folder_meet_at_a_given_place(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {VARIABLE: f"127.0.0.1:{port}"}
+    assert together(tmp_path, lambda meeting: meeting.decide("x", "".join), environment) == ["xxx"] * 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["8119", "host:", "host:many", "host:99999", ":1"])
+def test_a_place_that_is_none(tmp_path: Path, place: str) -> None:
+    with pytest.raises(ClusterError, match=r"is not of the form HOST:PORT"):
+        Meeting(tmp_path, 3, RANKS, {VARIABLE: place}, patience=1)
+
+
+def test_who_does_not_come_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"2 of 3 ranks of this job have not come to rank 0: \[3, 5\]"):
+        Meeting(tmp_path, 0, RANKS, {}, patience=0.3)
+    assert not (tmp_path / MEETING).exists()
+    with pytest.raises(ClusterError, match=r"rank 3 has not found rank 0.*set output to a folder that all hosts see"):
+        Meeting(tmp_path, 3, RANKS, {}, patience=0.3)
+
+
+def test_strangers_and_what_an_earlier_start_has_left_are_passed_over(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:  # takes calls and says nothing
+        left = {"hosts": ["127.0.0.1"], "port": nobody.getsockname()[1], "key": "old"}
+        (tmp_path / MEETING).write_text(json.dumps(left))
+        done: list[list[str]] = []
+        thread = threading.Thread(target=lambda: done.append(together(tmp_path, lambda m: m.decide("x", "".join))))
+        thread.start()
+        deadline = time.monotonic() + 10
+        while json.loads((tmp_path / MEETING).read_text())["key"] == "old" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        place = json.loads((tmp_path / MEETING).read_text())
+        for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b'{"key": "no", "rank": 3}\n', b"\xff\xfe\n", b"[1]\n"):
+            with socket.create_connection(("127.0.0.1", place["port"])) as stranger:
+                stranger.sendall(words)
+        thread.join(60)
+    assert done == [["xxx"] * 3]
+
+
+def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from pangu_alpha.training.meeting import Meeting\n"
+        f"m = Meeting(Path({str(tmp_path)!r}), int(sys.argv[1]), (0, 1, 2), {{}}, 30)\n"
+        "print('met', flush=True)\n"
+        "while True: m.largest(0); time.sleep(0.02)\n"
+    )
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    ranks = [subprocess.Popen([sys.executable, "-c", code, str(rank)], text=True, **pipes) for rank in range(3)]
+    for process in ranks:
+        assert process.stdout is not None and process.stdout.readline() == "met\n"
+    ranks[1].send_signal(signal.SIGKILL)
+    errors = [process.communicate(timeout=20)[1] for process in ranks]
+    assert "TrainingError: rank 1 has ended, so that rank 0 cannot go on" in errors[0]
+    assert "TrainingError: rank 0 has ended" in errors[2] or "rank 1 has ended" in errors[2]
+
+
+def test_an_answer_that_never_ends_is_no_answer(tmp_path: Path) -> None:
+    def ask(meeting: Meeting) -> str:
+        if meeting._rank == 5:
+            for line in meeting._lines.values():
+                line.write(b'"half')
+                line.flush()
+                line.close()
+            return "left"
+        with pytest.raises(TrainingError, match="has ended"):
+            meeting.decide("x", "".join)
+            meeting.decide("x", "".join)
+        for line in meeting._lines.values():
+            line.close()
+        return "told"
+
+    assert together(tmp_path, ask) == ["told", "told", "left"]

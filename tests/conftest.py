@@ -67,10 +67,10 @@ class TinyProject:
             encoding="utf-8",
         )
 
-    def pangu(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def pangu(self, *words: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
         """Run `pangu` with `words` to its end."""
         process = self.start(*words)
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
     def losses(self, run: str) -> list[tuple[int, float, float]]:

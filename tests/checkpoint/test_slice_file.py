@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from pangu_alpha.checkpoint.slice_file import BLOCK_BYTES, Seal, SliceFile, write_slices
+from pangu_alpha.checkpoint.slice_file import BLOCK_BYTES, Seal, SliceFile, write_slices, write_zeros
 from pangu_alpha.errors import DamagedError
 from pangu_alpha.parallel.parts import Box
 
@@ -126,7 +126,7 @@ _PEAK = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from pangu_alpha.checkpoint.slice_file import SliceFile, write_slices
+from pangu_alpha.checkpoint.slice_file import SliceFile, write_slices, write_zeros
 from pangu_alpha.parallel.parts import Box
 
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -149,3 +149,17 @@ def test_memory_stays_small(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _PEAK, str(tmp_path / "big.safetensors")]
     saving, loading = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     assert saving <= 64 and loading <= 64
+
+
+def test_zeros_take_no_space_and_are_read_and_checked(tmp_path: Path) -> None:
+    shapes = {"wide": (64, 1 << 20), "one": (1,)}
+    path = tmp_path / "zeros.safetensors"
+    seal = write_zeros(path, shapes, {"step": "5"})
+    assert seal.num_bytes == path.stat().st_size > 4 << 26 and path.stat().st_blocks * 512 < 1 << 20
+    written = tmp_path / "written.safetensors"
+    assert (
+        write_slices(written, shapes, (np.zeros(shape, np.float32) for shape in shapes.values()), {"step": "5"}) == seal
+    )
+    with closing(SliceFile(path, seal)) as file:
+        assert not file.read("wide", Box((3, 5), (2, 7))).any()
+        assert sum(file.check("wide")) == 4 << 26

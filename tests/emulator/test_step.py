@@ -24,7 +24,7 @@ from pangu_alpha.runtime.device import set_device
 from pangu_alpha.training.backend import Step, reader
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
-from pangu_alpha.training.scalars import update_scalars
+from pangu_alpha.training.scalars import Limits, update_scalars
 
 # The programs of tests/end_to_end/test_train_emulator.py.
 RECIPE = {
@@ -33,6 +33,7 @@ RECIPE = {
               "final_norm": "before_query_layer", "dropout": 0.1, "compute_dtype": "float32"},
     "train": {"steps": 8, "batch_size": 4, "num_micro_batches": 2},
     "schedule": {"learning_rate": 1e-2, "end_learning_rate": 1e-4, "warmup_steps": 1, "decay_steps": 300},
+    "spikes": {"skip": True},
 }  # fmt: skip
 EOD, PAD = 0, 1
 
@@ -110,6 +111,18 @@ def test_weights_and_moments_go_on_in_one_process(emulated: EmulatedStep, one_pr
     one_process.load(reader(whole(emulated)))
     (ours,), (theirs,) = train(emulated, [batch(2)]), train(one_process, [batch(2)])
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("limits", [Limits(loss=1.0), Limits(grad_norm=1e-6)])
+def test_a_spike_is_skipped_by_every_rank(emulated: EmulatedStep, limits: Limits) -> None:
+    train(emulated, [batch(0)])
+    before, item = whole(emulated), batch(1)
+    scalars = update_scalars(recipe().optimizer, 1e-2, 1, limits)
+    result = emulated(item, int(item.loss_mask.sum()), scalars, 1.0)
+    assert (result.skipped, result.is_spike) == (True, True)
+    assert all(np.array_equal(value, before[name]) for name, value in whole(emulated).items())
+    train(emulated, [batch(1)])
+    assert any(not np.array_equal(value, before[name]) for name, value in whole(emulated).items())
 
 
 def test_only_padding_has_no_loss(emulated: EmulatedStep) -> None:

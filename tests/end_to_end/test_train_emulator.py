@@ -27,6 +27,7 @@ SETTINGS = (
     "train.checkpoint_every=2",
     "schedule.learning_rate=1e-2",
     "schedule.warmup_steps=1",
+    "spikes.skip=true",
 )
 STAGES = (["--backend", "emulator", "--mesh", "mp=2,pp=2"], [])
 REPLICAS = (["--backend", "emulator", "--mesh", "dp=2"], ["parallel.optimizer_sharding=true"])

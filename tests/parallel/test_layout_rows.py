@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pangu_alpha.errors import LayoutError
-from pangu_alpha.parallel.layout_rows import part_of
+from pangu_alpha.parallel.layout_rows import part_of, require_parts
 from pangu_alpha.parallel.parts import Box, Part
 
 GROUPS = {"2-77": (1, 3)}
@@ -41,3 +41,29 @@ def test_the_optimizer_group_cuts_the_first_dim_once_more() -> None:
 def test_rows_that_do_not_fit(row: list[Any], rank: int, problem: str) -> None:
     with pytest.raises(LayoutError, match=problem):
         part_of("weight", row, rank, GROUPS)
+
+
+HELD = {"weight": Part((8, 6), Box((6, 0), (2, 6))), "bias": Part((8,), Box((0,), (8,)))}
+SHAPES = {"weight": (2, 6), "bias": (8,), "of another stage": (8, 6)}
+LAYOUT = {"weight": _row([0, -1], [8, 6], "2-77"), "bias": _row([-1], [8])}
+
+
+def test_a_rank_that_holds_what_the_table_says() -> None:
+    require_parts(HELD, SHAPES, LAYOUT, 3, GROUPS)
+    whole = {name: Part.all_of(part.whole) for name, part in HELD.items()}
+    require_parts(whole, {"weight": (8, 6), "bias": (8,)}, {}, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("held", "shapes", "layout", "problem"),
+    [
+        ({}, {"weight": (8, 6)}, {}, r"rank 3 holds \[6:8, 0:6\] of \[8, 6\] of weight, in the shape \[8, 6\]"),
+        ({}, {}, {"weight": _row([0, -1], [8, 6])}, r"rank 3 holds \[4:8, 0:6\].*and \[6:8, 0:6\]"),
+        ({}, {"moment": (8,)}, {"moment": _row([-1], [8])}, "moment is MindSpore's alone"),
+        ({"moment": Part.all_of((8,))}, {}, {}, "moment is the table's alone"),
+    ],
+    ids=["a whole tensor in a slice", "another cut", "a tensor too many", "a tensor that is missing"],
+)
+def test_a_rank_that_holds_something_else(held: Any, shapes: Any, layout: Any, problem: str) -> None:
+    with pytest.raises(LayoutError, match=problem):
+        require_parts({**HELD, **held}, {**SHAPES, **shapes}, {**LAYOUT, **layout}, 3, GROUPS)

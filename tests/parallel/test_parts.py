@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 
@@ -27,11 +28,13 @@ from pangu_alpha.parallel.parts import (
     cut,
     cutting_axes,
     held_parts,
+    held_tensors,
     join,
     norm_shares,
     num_parts,
     owned_boxes,
     part,
+    sharers,
     without_padding,
 )
 from pangu_alpha.parallel.table import sizes
@@ -203,3 +206,20 @@ def test_copies_that_differ_and_holes_are_found() -> None:
         join("scale", {0: (Part((2, 2), Box((0, 0), (1, 2))), nan[:1])})
     with pytest.raises(LayoutError, match=r"rank 1 says its shape is \[3, 2\], others \[2, 2\]"):
         join("scale", {0: (whole, nan), 1: (Part.all_of((3, 2)), np.zeros((3, 2)))})
+
+
+def test_sharers_are_told_apart_by_who_holds_the_same() -> None:
+    """On every mesh: two ranks have a key in common exactly where they hold the same parts of its tensors."""
+    for parallel in (ParallelConfig(dp=2, mp=2, pp=2, optimizer_sharding=True), ParallelConfig(dp=2, mp=2)):
+        model = MODEL
+        ranks = range(parallel.num_devices)
+        held = {rank: held_tensors(model, parallel, rank) for rank in ranks}
+        shared = {rank: sharers(model, parallel, rank) for rank in ranks}
+        for one, other in itertools.combinations(ranks, 2):
+            for key in shared[one].keys() & shared[other].keys():
+                assert shared[one][key] == shared[other][key]
+                assert all(held[one][name] == held[other][name] for name in shared[one][key])
+            alike = [name for name in held[one] if held[other].get(name) == held[one][name]]
+            same_stage = Mesh.of(parallel).place(one).stage == Mesh.of(parallel).place(other).stage
+            common = [name for key in shared[one].keys() & shared[other].keys() for name in shared[one][key]]
+            assert sorted(common) == sorted(alike if same_stage else [])

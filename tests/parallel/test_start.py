@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pangu_alpha.config import load_config
 from pangu_alpha.parallel.parameters import ONES, PARAMETERS, ZEROS, Start
-from pangu_alpha.parallel.start import initial_values
+from pangu_alpha.parallel.parts import Box
+from pangu_alpha.parallel.start import initial_box, initial_values, starting_values
 
 NUM = 200_000
 NORMAL, TRUNCATED = Start("normal", 0.02), Start("truncated_normal", 0.02)
@@ -104,3 +106,25 @@ def test_what_writes_to_the_residual_stream_starts_smaller_in_deeper_networks() 
     values = initial_values(start, 32, 1, NAME, 0, NUM)
     np.testing.assert_allclose(values, initial_values(Start("normal", 0.0025), LAYERS, 1, NAME, 0, NUM))
     assert PARAMETERS["layer.attention.query.weight"].start.std_in(32) == 0.01
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_box_is_drawn_without_the_rest(data: st.DataObject) -> None:
+    shape = data.draw(st.sampled_from([(7,), (6, 5)]))
+    begin = tuple(data.draw(st.integers(0, size - 1)) for size in shape)
+    sizes = tuple(data.draw(st.integers(1, size - first)) for size, first in zip(shape, begin, strict=True))
+    whole = initial_values(NORMAL, LAYERS, 3, NAME, 0, int(np.prod(shape))).reshape(shape)
+    box = Box(begin, sizes)
+    np.testing.assert_array_equal(initial_box(NORMAL, LAYERS, 3, NAME, shape, box), whole[box.index])
+
+
+def test_starting_values_are_those_of_the_network() -> None:
+    from pangu_alpha.model import build_network
+
+    network = "model={num_layers: 2, hidden_size: 8, num_heads: 2, vocab_size: 9, seq_length: 4}"
+    config = load_config("tiny_cpu", [network, "model.final_norm=before_query_layer"])
+    read = starting_values(config)
+    for item in build_network(config.model, config.train.seed).get_parameters():
+        np.testing.assert_array_equal(read(item.name, Box.all_of(item.shape)), item.asnumpy())
+    assert not read("adam_v.final_norm.gamma", Box((2,), (3,))).any()

@@ -18,6 +18,7 @@ import pytest
 
 from pangu_alpha.errors import ClusterError, ConfigError, TrainingError
 from pangu_alpha.run_folder import MEETING
+from pangu_alpha.training import meeting
 from pangu_alpha.training.meeting import VARIABLE, Meeting
 
 RANKS = (0, 3, 5)
@@ -37,29 +38,29 @@ def test_all_get_what_the_rule_makes_of_all(tmp_path: Path) -> None:
     texts = iter(["a 梯\n", "b", "c"])
     lock = threading.Lock()
 
-    def ask(meeting: Meeting) -> str:
+    def ask(one: Meeting) -> str:
         with lock:
             text = next(texts)
-        return "".join(sorted(meeting.decide(text, "".join)))
+        return "".join(sorted(one.decide(text, "".join)))
 
     assert together(tmp_path, ask) == ["\n abc梯"] * 3
     assert not (tmp_path / MEETING).exists()
 
 
 def test_the_rule_gets_the_texts_in_the_order_of_the_ranks(tmp_path: Path) -> None:
-    def ask(meeting: Meeting) -> str:
-        return meeting.decide(str(meeting._rank), " ".join) + f" {meeting.largest(meeting._rank)}"
+    def ask(one: Meeting) -> str:
+        return one.decide(str(one._rank), " ".join) + f" {one.largest(one._rank)}"
 
     assert together(tmp_path, ask) == ["0 3 5 5"] * 3
 
 
 def test_settings_that_differ_are_refused_on_all(tmp_path: Path) -> None:
-    def ask(meeting: Meeting) -> str:
-        assert meeting.attempt()
+    def ask(one: Meeting) -> str:
+        assert one.attempt()
         with pytest.raises(ConfigError, match="different settings"):
-            meeting.require_equal("other" if meeting._rank == 3 else "same")
-        meeting.require_equal("same")
-        return meeting.attempt()
+            one.require_equal("other" if one._rank == 3 else "same")
+        one.require_equal("same")
+        return one.attempt()
 
     assert len(set(together(tmp_path, ask))) == 1
 
@@ -68,7 +69,7 @@ def test_hosts_that_share_no_folder_meet_at_a_given_place(tmp_path: Path) -> Non
     with socket.create_server(("", 0)) as probe:
         port = probe.getsockname()[1]
     environment = {VARIABLE: f"127.0.0.1:{port}"}
-    assert together(tmp_path, lambda meeting: meeting.decide("x", "".join), environment) == ["xxx"] * 3
+    assert together(tmp_path, lambda one: one.decide("x", "".join), environment) == ["xxx"] * 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -86,22 +87,25 @@ def test_who_does_not_come_is_named(tmp_path: Path) -> None:
         Meeting(tmp_path, 3, RANKS, {}, patience=0.3)
 
 
-def test_strangers_and_what_an_earlier_start_has_left_are_passed_over(tmp_path: Path) -> None:
+def test_what_an_earlier_start_has_left_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_HELLO_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as nobody:  # takes calls and says nothing
         left = {"hosts": ["127.0.0.1"], "port": nobody.getsockname()[1], "key": "old"}
         (tmp_path / MEETING).write_text(json.dumps(left))
-        done: list[list[str]] = []
-        thread = threading.Thread(target=lambda: done.append(together(tmp_path, lambda m: m.decide("x", "".join))))
-        thread.start()
-        deadline = time.monotonic() + 10
-        while json.loads((tmp_path / MEETING).read_text())["key"] == "old" and time.monotonic() < deadline:
+        assert together(tmp_path, lambda one: one.decide("x", "".join)) == ["xxx"] * 3
+
+
+def test_strangers_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_HELLO_SECONDS", 0.5)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: Meeting(tmp_path, 0, (0, 3), {}, patience=20).decide("x", "".join))
+        while not (tmp_path / MEETING).exists():
             time.sleep(0.01)
-        place = json.loads((tmp_path / MEETING).read_text())
+        port = json.loads((tmp_path / MEETING).read_text())["port"]
         for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b'{"key": "no", "rank": 3}\n', b"\xff\xfe\n", b"[1]\n"):
-            with socket.create_connection(("127.0.0.1", place["port"])) as stranger:
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
                 stranger.sendall(words)
-        thread.join(60)
-    assert done == [["xxx"] * 3]
+        assert Meeting(tmp_path, 3, (0, 3), {}, patience=20).decide("y", "".join) == "xy" == first.result()
 
 
 def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path) -> None:
@@ -122,17 +126,17 @@ def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_never_ends_is_no_answer(tmp_path: Path) -> None:
-    def ask(meeting: Meeting) -> str:
-        if meeting._rank == 5:
-            for line in meeting._lines.values():
+    def ask(one: Meeting) -> str:
+        if one._rank == 5:
+            for line in one._lines.values():
                 line.write(b'"half')
                 line.flush()
                 line.close()
             return "left"
         with pytest.raises(TrainingError, match="has ended"):
-            meeting.decide("x", "".join)
-            meeting.decide("x", "".join)
-        for line in meeting._lines.values():
+            one.decide("x", "".join)
+            one.decide("x", "".join)
+        for line in one._lines.values():
             line.close()
         return "told"
 

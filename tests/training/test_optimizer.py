@@ -39,6 +39,7 @@ def run(
                 optimizer(
                     tensors,
                     Tensor(norm, ms.float32),
+                    Tensor(True),
                     Tensor(factor, ms.float32),
                     Tensor(scalars.learning_rate, ms.float32),
                     Tensor(scalars.eps, ms.float32),

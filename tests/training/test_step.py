@@ -11,7 +11,7 @@ import pytest
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import Batch
 from pangu_alpha.model import PanguAlpha, build_network
-from pangu_alpha.training.scalars import update_scalars
+from pangu_alpha.training.scalars import Limits, update_scalars
 from pangu_alpha.training.step import StepResult, TrainStep
 
 Config = Callable[..., RunConfig]
@@ -108,3 +108,24 @@ class TestFloat16:
         scalars = update_scalars(config.optimizer, 1e-2, 0)
         assert step(halves, 1, scalars, 2.0**40).skipped
         assert not step(halves, 1, scalars, 256.0).skipped
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("limits", [Limits(loss=1.0), Limits(grad_norm=1e-6)])
+def test_a_step_above_a_limit_changes_nothing(
+    make_config: Config, sample_batch: Sample, parts: int, limits: Limits
+) -> None:
+    config = make_config("spikes.skip=true", f"train.num_micro_batches={parts}")
+    network = build_network(config.model, seed=1)
+    step = TrainStep(network, config)
+    moments = [*step.optimizer.first_moments, *step.optimizer.second_moments]
+    rows = 8 // parts
+    batches = [sample_batch().rows(part * rows, (part + 1) * rows) for part in range(parts)]
+    num_tokens = int(sample_batch().loss_mask.sum())
+    assert not step(batches, num_tokens, update_scalars(config.optimizer, 1e-2, 0), 1.0).skipped
+    before = {item.name: item.asnumpy().copy() for item in (*network.trainable_params(), *moments)}
+    result = step(batches, num_tokens, update_scalars(config.optimizer, 1e-2, 1, limits), 1.0)
+    assert (result.skipped, result.is_spike) == (True, True)
+    assert all(np.array_equal(item.asnumpy(), before[item.name]) for item in (*network.trainable_params(), *moments))
+    assert not step(batches, num_tokens, update_scalars(config.optimizer, 1e-2, 1), 1.0).skipped
+    assert any(not np.array_equal(value, before[name]) for name, value in weights(network).items())

@@ -24,32 +24,17 @@ from pangu_alpha.records import read_records
 from pangu_alpha.training.backend import Backend, Read
 from pangu_alpha.training.callbacks import Callback, default_callbacks
 from pangu_alpha.training.metrics import StepMetrics
-from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.result import StepResult, step_result
 from pangu_alpha.training.scalars import UpdateScalars
 from pangu_alpha.training.trainer import Trainer
-
-
-class Alone:
-    """One process agrees with itself."""
-
-    def largest(self, number: int) -> int:
-        return number
-
-    def require_equal(self, settings: str) -> None:
-        pass
-
-    def is_equal(self, text: str) -> bool:
-        return True
-
-    def attempt(self) -> str:
-        return "a0"
+from pangu_alpha.training.workers import Alone
 
 
 class Told:
     """A step that reports what `losses` says, and skips where that is None."""
 
     def __init__(self, losses: Callable[[int], float | None], config: RunConfig) -> None:
-        self.losses, self.number = losses, 0
+        self.config, self.losses, self.number = config, losses, 0
         self.rates: list[float] = []
         self.tensors = {
             name: np.zeros(row_of(name).shape(config.model), np.float32) for name in tensor_names(config.model)
@@ -65,8 +50,10 @@ class Told:
         self.rates.append(scalars.learning_rate)
         if loss is None:
             return StepResult(3.0, math.inf, num_tokens, skipped=True)
-        self.tensors = {name: values + 1.0 for name, values in self.tensors.items()}
-        return StepResult(loss, 1.0, num_tokens, skipped=False)
+        result = step_result(self.config, loss, 1.0, num_tokens, scalars.limits)
+        if not result.skipped:
+            self.tensors = {name: values + 1.0 for name, values in self.tensors.items()}
+        return result
 
     ranks = (0,)
 
@@ -286,3 +273,36 @@ def test_metrics_of_a_run_with_overflows_are_strict_json(make_trainer: Callable[
     records = read_records(tmp_path / "metrics.jsonl")
     assert records[1]["grad_norm"] is None and records[1]["skipped"] is True
     assert "Infinity" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+SPIKES = ("spikes.skip=true", "spikes.window=3", "spikes.max_skips=2", "train.steps=8")
+
+
+def test_planted_bad_batches_are_skipped_and_written_down(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    """Those of steps 4 and 6, of which the second one's loss is not even a number."""
+    losses = [3.0, 3.1, 3.0, 9.0, 3.05, math.nan, 3.0, 3.0]
+    trainer = make_trainer(lambda number: losses[number], *SPIKES)
+    trainer.run()
+    assert trainer.progress.step == 8 and trainer.progress.num_updates == 6
+    assert float(_step(trainer).weight[0]) == 6.0
+    records = read_records(tmp_path / "metrics.jsonl")
+    assert [record["step"] for record in records if record["spike"]] == [4, 6]
+    assert [record["step"] for record in records if record["skipped"]] == [4, 6]
+    spikes = read_records(tmp_path / "spikes.jsonl")
+    assert [(record["step"], record["skipped"]) for record in spikes] == [(4, True), (6, True)]
+
+
+def test_a_resumed_run_skips_what_an_undisturbed_one_skips(make_trainer: Callable[..., Trainer]) -> None:
+    """The window is in the checkpoint: without it the spike at step 5 would come before the window is full."""
+    losses = [3.0, 3.1, 3.0, 3.05, 9.0, 3.0, 3.1, 3.0]
+    make_trainer(lambda number: losses[number], *SPIKES, "train.steps=4").run()
+    again = make_trainer(lambda number: losses[4 + number], *SPIKES)
+    again.resume()
+    again.run()
+    assert again.progress.num_updates == 7
+
+
+def test_a_run_that_has_left_its_course_ends(make_trainer: Callable[..., Trainer]) -> None:
+    losses = [3.0, 3.1, 3.0, 9.0, 9.1, 9.2, 9.3, 9.4]
+    with pytest.raises(TrainingError, match=r"step 5: 2 steps in a row were skipped as spikes.*data.skip_samples"):
+        make_trainer(lambda number: losses[number], *SPIKES).run()

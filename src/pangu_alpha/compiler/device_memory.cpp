@@ -28,12 +28,20 @@ class AscendResManager {
                 std::shared_ptr<DeviceAddress>) const;
 };
 
-using Bytes = std::vector<char>;
+struct Kept {
+  uint64_t size;
+  std::vector<char> bytes;  // none where all are 0, as gradient sums and moments begin
+};
 
-static std::map<const void *, std::shared_ptr<const Bytes>> memory;
+static std::map<const void *, std::shared_ptr<const Kept>> memory;
 static std::mutex access;
 
-static std::shared_ptr<const Bytes> Kept(const void *address) {
+static std::shared_ptr<const Kept> Keep(const char *from, uint64_t size) {
+  auto is_zero = size == 0 || (from[0] == 0 && std::memcmp(from, from + 1, size - 1) == 0);
+  return std::make_shared<const Kept>(Kept{size, is_zero ? std::vector<char>() : std::vector<char>(from, from + size)});
+}
+
+static std::shared_ptr<const Kept> Find(const void *address) {
   auto found = memory.find(address);
   return found == memory.end() ? nullptr : found->second;
 }
@@ -44,14 +52,13 @@ bool AscendResManager::BaseCopy(void *to, const void *from, uint64_t size, aclrt
   if (kind == kHostToHost) {
     std::memcpy(to, from, size);
   } else if (kind == kHostToDevice) {
-    auto bytes = static_cast<const char *>(from);
-    memory[to] = std::make_shared<const Bytes>(bytes, bytes + size);
+    memory[to] = Keep(static_cast<const char *>(from), size);
   } else if (kind == kDeviceToDevice) {
-    if (auto kept = Kept(from)) memory[to] = kept;
+    if (auto kept = Find(from)) memory[to] = kept;
   } else {
-    auto kept = size > kResultBytes ? Kept(from) : nullptr;
-    auto known = kept == nullptr ? 0 : std::min<size_t>(size, kept->size());
-    if (known) std::memcpy(to, kept->data(), known);
+    auto kept = size > kResultBytes ? Find(from) : nullptr;
+    auto known = kept == nullptr ? 0 : std::min<uint64_t>(size, kept->bytes.size());
+    if (known) std::memcpy(to, kept->bytes.data(), known);
     std::memset(static_cast<char *>(to) + known, 0, size - known);
   }
   return true;

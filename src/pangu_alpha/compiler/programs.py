@@ -36,6 +36,7 @@ _WITHOUT_EFFECT: Any = {
     "schedule": ...,
     "loss_scale": ...,
     "fuse_operators": ...,
+    "spikes": {"window", "sigmas", "max_skips"},
     "train": {
         *("steps", "seed", "log_every", "validate_every", "checkpoint_every", "checkpoint_minutes"),
         *("background_saving", "keep_checkpoints", "keep_every"),

@@ -21,6 +21,7 @@ from pangu_alpha.config.sections import (
     ParallelConfig,
     ScheduleConfig,
     SourceConfig,
+    SpikeConfig,
     TrainConfig,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "RunConfig",
     "ScheduleConfig",
     "SourceConfig",
+    "SpikeConfig",
     "TrainConfig",
     "build_config",
     "forward_flops_per_token",

@@ -16,6 +16,7 @@ from pangu_alpha.config.sections import (
     ParallelConfig,
     ScheduleConfig,
     Settings,
+    SpikeConfig,
     TrainConfig,
 )
 
@@ -38,6 +39,7 @@ class RunConfig(Settings):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig
     loss_scale: LossScaleConfig = LossScaleConfig()
+    spikes: SpikeConfig = SpikeConfig()
     parallel: ParallelConfig = ParallelConfig()
 
     @model_validator(mode="after")

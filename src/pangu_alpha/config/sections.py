@@ -147,6 +147,19 @@ class LossScaleConfig(Settings):
     """Overflows in a row at the smallest scale, 1, that end the run: no scale will help."""
 
 
+class SpikeConfig(Settings):
+    """Steps whose loss or gradient norm rises suddenly. They are always reported."""
+
+    skip: bool = False
+    """Whether such a step changes nothing, on all ranks alike."""
+    window: int = Field(default=128, ge=2)
+    """Steps that a value is compared with; none is a spike before."""
+    sigmas: float = Field(default=6.0, gt=0.0)
+    """Standard deviations above their mean that make a spike."""
+    max_skips: int = Field(default=8, ge=1)
+    """Steps in a row that are skipped as spikes and end the run: it has left its course."""
+
+
 class ParallelConfig(Settings):
     """The five dimensions of parallelism (paper §3.2). The product of the mesh axes is the number of devices."""
 

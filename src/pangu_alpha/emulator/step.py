@@ -18,7 +18,7 @@ from pangu_alpha.parallel.parts import Box, without_padding
 from pangu_alpha.program.graph import Array, read_program
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.backend import Read
-from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.result import StepResult, step_result
 from pangu_alpha.training.scalars import CONTROLS, UpdateScalars, control_values
 
 
@@ -32,7 +32,6 @@ class EmulatedStep:
         """
         self.machine = machine
         self._config = config
-        self._may_overflow = config.model.compute_dtype == "float16"
 
     def __call__(self, batch: Batch, num_tokens: int, scalars: UpdateScalars, loss_scale: float) -> StepResult:
         """Do one step on a global batch; see `TrainStep`.
@@ -50,8 +49,7 @@ class EmulatedStep:
                     f"ranks {first} and {rank} do not agree: loss {loss!r} and {result[0]!r}, "
                     f"gradient norm {norm!r} and {result[1]!r}"
                 )
-        skipped = self._may_overflow and not np.isfinite(norm)
-        return StepResult(loss, norm, num_tokens, skipped)
+        return step_result(self._config, loss, norm, num_tokens, scalars.limits)
 
     @property
     def ranks(self) -> Collection[int]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pangu_alpha.errors import LayoutError
+from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.parallel.parts import Box, Part
 
 LayoutRow = Sequence[Any]
@@ -53,3 +54,35 @@ def part_of(name: str, row: LayoutRow, rank: int, groups: Mapping[str, tuple[int
         shape[dim] //= num_parts
         begin[dim] += position * shape[dim]
     return Part(full_shape, Box(tuple(begin), tuple(shape)))
+
+
+def require_parts(
+    held: Mapping[str, Part],
+    shapes: Mapping[str, Shape],
+    layout: Mapping[str, LayoutRow],
+    rank: int,
+    groups: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Refuse a rank whose parameters and moments MindSpore cuts otherwise than the table of parameters.
+
+    Args:
+        held: what the table says, by name.
+        shapes: of all of MindSpore's parameters and moments in this process, those of other stages too.
+        layout: MindSpore's rows; none for a single rank, which holds everything.
+        rank: the rank.
+        groups: members of the groups that share an optimizer.
+
+    Raises:
+        LayoutError: naming the tensor and both accounts of it.
+    """
+    mine = {name for name in shapes if not layout or name in layout}
+    if odd := sorted(mine ^ set(held)):
+        whose = "MindSpore's alone" if odd[0] in mine else "the table's alone"
+        raise LayoutError(f"rank {rank}: {odd[0]} is {whose}; {len(odd)} tensor(s) are not in both accounts")
+    for name, part in held.items():
+        found = part_of(name, layout[name], rank, groups) if layout else Part.all_of(shapes[name])
+        if found != part or shapes[name] != part.box.shape:
+            raise LayoutError(
+                f"rank {rank} holds {found} of {name}, in the shape {list(shapes[name])}, by MindSpore's account, and "
+                f"{part} by the table of parameters"
+            )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pangu_alpha.checkpoint import open_checkpoint, step_name
 from pangu_alpha.checkpoint.index import INDEX
 from pangu_alpha.cluster.launching.environment import Card, card_environment
-from pangu_alpha.cluster.launching.job import NOISE, Job, ProcessOrder, move_aside, next_attempt, start
+from pangu_alpha.cluster.launching.job import KILL, NOISE, Job, ProcessOrder, move_aside, next_attempt, start
 from pangu_alpha.cluster.rank_tables.rank_table import RankTable
 from pangu_alpha.compiler.standin import simulated_environment
 from pangu_alpha.config import RunConfig
@@ -93,7 +93,10 @@ def live(life: Life, requests: list[int]) -> Path:
     move_aside([*logs.glob("*.log"), record], next_attempt(logs))
     tasks = [_order(life, index, rank) for index, rank in enumerate(life.ranks)]
     root = config.output / CHECKPOINTS
-    with AbsentRanks(root, config, life.ranks), Job(requests, record, noise=(NOISE, _NO_TE)) as job:
+    with (
+        AbsentRanks(root, config, life.ranks, lambda: requests.append(KILL)),
+        Job(requests, record, noise=(NOISE, _NO_TE)) as job,
+    ):
         start(tasks, logs, job)
         job.watch(logs / tasks[0].log_name)
     if requests:

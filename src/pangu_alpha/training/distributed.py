@@ -31,7 +31,7 @@ from pangu_alpha.training.apply import (
 )
 from pangu_alpha.training.optimizer import AdamW
 from pangu_alpha.training.scalars import CONTROLS
-from pangu_alpha.training.step import Gradients, Update, WholeStep
+from pangu_alpha.training.step import Gradients, Update, WholeStep, may_skip
 
 
 class SharedLoss(PanguAlphaLoss):
@@ -122,8 +122,8 @@ class RankStep(nn.Cell):
 
     def construct(self, *batch: Tensor) -> Tensor:
         """See `Update`; `batch` is the whole global batch."""
-        sens, count, learning_rate, eps, weight_decay = self.controls
-        return self.step(sens, count, learning_rate, eps, weight_decay, *batch)
+        sens, count, learning_rate, eps, weight_decay, largest_loss, largest_norm = self.controls
+        return self.step(sens, count, learning_rate, eps, weight_decay, largest_loss, largest_norm, *batch)
 
 
 class RankLoss(nn.Cell):
@@ -171,14 +171,14 @@ def rank_programs(config: RunConfig) -> RankPrograms:
         if mesh.pp > 1:
             place_stages(loss, config)
         parameters = network.trainable_params()
-        optimizer = AdamW(parameters, config.optimizer, may_overflow=config.model.compute_dtype == "float16")
+        optimizer = AdamW(parameters, config.optimizer, may_skip(config))
         gradients = _gradients(loss, optimizer.parameters, mesh, num_parts, config.parallel.optimizer_sharding)
         if mesh.num_ranks > 1:
             stage = mesh.place(get_rank()).stage
             shares = norm_shares([item.name for item in parameters], config.model, config.parallel, stage)
-            update = Update(optimizer, shares, loss_share=1.0 / mesh.num_stage_ranks)
+            update = Update(optimizer, config.spikes.skip, shares, loss_share=1.0 / mesh.num_stage_ranks)
         else:
-            update = Update(optimizer)
+            update = Update(optimizer, config.spikes.skip)
         step = RankStep(WholeStep(gradients, update, reduce=None)).set_train()
         validation = RankLoss(Pipeline(loss, num_parts) if mesh.pp > 1 else loss)
     return RankPrograms(_in_parallel(step, config, mesh), _in_parallel(validation, config, mesh))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pangu_alpha.config import LossScaleConfig
 
@@ -28,6 +30,15 @@ class LossScaler:
     def is_hopeless(self) -> bool:
         """Whether steps overflow that no scale can help."""
         return self.hopeless_steps >= self.config.max_overflows
+
+    def state(self) -> dict[str, float]:
+        """What goes on after a resume."""
+        return {"scale": self.scale, "good_steps": self.good_steps, "hopeless_steps": self.hopeless_steps}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.scale, self.good_steps = state["scale"], state["good_steps"]
+        self.hopeless_steps = state.get("hopeless_steps", 0)  # not in checkpoints of earlier versions
 
     def update(self, overflow: bool) -> None:
         """Take note of a step."""

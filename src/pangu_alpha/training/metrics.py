@@ -32,7 +32,9 @@ class StepMetrics:
     loss_scale: float
     """1 unless the compute type is float16."""
     skipped: bool
-    """Whether a float16 gradient overflowed, so that the step changed nothing."""
+    """Whether the step changed nothing: a float16 gradient overflowed, or it was a spike and `spikes.skip` is on."""
+    spike: bool
+    """Whether loss or gradient norm was far above the last ones."""
 
 
 @dataclass(frozen=True)

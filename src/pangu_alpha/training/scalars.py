@@ -7,8 +7,17 @@ from dataclasses import dataclass
 
 from pangu_alpha.config import OptimizerConfig, RunConfig, tokens_per_step
 
-CONTROLS = tuple(f"control.{name}" for name in ("sens", "count", "learning_rate", "eps", "weight_decay"))
+_NAMES = ("sens", "count", "learning_rate", "eps", "weight_decay", "largest_loss", "largest_norm")
+CONTROLS = tuple(f"control.{name}" for name in _NAMES)
 """Names of the parameters through which a rank's program takes the scalars of a step, in the order of `Update`."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a step may reach; beyond, it is a spike."""
+
+    loss: float = math.inf
+    grad_norm: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -18,25 +27,33 @@ class UpdateScalars:
     learning_rate: float
     eps: float
     weight_decay: float
+    limits: Limits = Limits()
+    """Used where the recipe skips spikes."""
 
 
-def update_scalars(config: OptimizerConfig, learning_rate: float, num_updates: int) -> UpdateScalars:
+def update_scalars(
+    config: OptimizerConfig, learning_rate: float, num_updates: int, limits: Limits = Limits()
+) -> UpdateScalars:
     """What the fused operator is given.
 
     Args:
+        config: of the optimizer.
         learning_rate: of the schedule.
         num_updates: updates made before this one; skipped steps do not count.
+        limits: for this step.
     """
     if config.kind == "adam_weight_decay":
-        return UpdateScalars(learning_rate, config.eps, config.weight_decay)
+        return UpdateScalars(learning_rate, config.eps, config.weight_decay, limits)
     first = 1 - config.beta1 ** (num_updates + 1)
     second = math.sqrt(1 - config.beta2 ** (num_updates + 1))
-    return UpdateScalars(learning_rate * second / first, config.eps * second, config.weight_decay * first / second)
+    return UpdateScalars(
+        learning_rate * second / first, config.eps * second, config.weight_decay * first / second, limits
+    )
 
 
 def control_values(
     config: RunConfig, num_tokens: int, scalars: UpdateScalars, loss_scale: float
-) -> tuple[float, float, float, float, float]:
+) -> tuple[float, float, float, float, float, float, float]:
     """The scalars of a step, in the order of `CONTROLS`.
 
     Gradients are those of the loss sum times `sens`; the update divides them by `sens` and by the tokens that counted.
@@ -49,4 +66,8 @@ def control_values(
     """
     sens = loss_scale / tokens_per_step(config)
     # At least 1: a batch of nothing but padding has the loss 0, not 0 ÷ 0.
-    return sens, max(num_tokens, 1), scalars.learning_rate, scalars.eps, scalars.weight_decay
+    limits = scalars.limits
+    return (
+        *(sens, max(num_tokens, 1), scalars.learning_rate, scalars.eps, scalars.weight_decay),
+        *(limits.loss, limits.grad_norm),
+    )

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import mindspore as ms
 import numpy as np
 import xxhash
-from mindspore import Parameter, Tensor
+from mindspore import Tensor
 from mindspore.communication import get_group_size, get_world_rank_from_group_rank
 from numpy.typing import NDArray
 
@@ -28,16 +28,19 @@ from pangu_alpha.data import Batch, ValidationData
 from pangu_alpha.errors import LayoutError
 from pangu_alpha.model import batch_tensors
 from pangu_alpha.model.dtypes import compute_dtype
-from pangu_alpha.parallel.layout_rows import LayoutRow, optimizer_group, part_of
+from pangu_alpha.parallel.layout_rows import LayoutRow, optimizer_group, require_parts
 from pangu_alpha.parallel.parameters import GRADIENT_SUMS
-from pangu_alpha.parallel.parts import Box, Part, held_tensors, sharers, without_padding
+from pangu_alpha.parallel.parts import Box, held_tensors, sharers, without_padding
 from pangu_alpha.parallel.start import starting_values
 from pangu_alpha.runtime.matmul_rate import matmul_rate
 from pangu_alpha.training.backend import Backend, Read
 from pangu_alpha.training.distributed import example_inputs, rank_programs
-from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.result import StepResult, step_result
 from pangu_alpha.training.scalars import CONTROLS, UpdateScalars, control_values
 from pangu_alpha.training.workers import Workers
+
+_NOT_STATE = (GRADIENT_SUMS, *CONTROLS)
+"""What the names of parameters begin with that belong to no network."""
 
 
 class SlicedStep:
@@ -55,7 +58,6 @@ class SlicedStep:
             LayoutError: MindSpore cuts a parameter otherwise than the table of parameters.
         """
         self._config, self._rank, self._workers = config, rank, workers
-        self._may_overflow = config.model.compute_dtype == "float16"
         self.seconds: dict[str, float] = {}
         """What the start has taken, by its parts."""
         with self.timed("build"):
@@ -65,7 +67,8 @@ class SlicedStep:
         named = {item.name: item for item in self.programs.step.get_parameters()}
         layout = self.programs.step.parameter_layout_dict
         self._held = held_tensors(config.model, config.parallel, rank)
-        self._require_layout(named, layout)
+        shapes = {name: tuple(item.shape) for name, item in named.items() if not name.startswith(_NOT_STATE)}
+        require_parts(self._held, shapes, layout, rank, _groups(layout.values()))
         self._parameters = {name: named[name] for name in self._held}
         self._controls = [named[name] for name in CONTROLS]
         self._sums = [item for name, item in named.items() if name.startswith(GRADIENT_SUMS) and name in layout]
@@ -76,7 +79,7 @@ class SlicedStep:
         for item, value in zip(self._controls, values, strict=True):
             item.set_data(Tensor(value, ms.float32))
         loss, norm = map(float, self.programs.step(*batch_tensors(batch)).asnumpy())
-        return StepResult(loss, norm, num_tokens, self._may_overflow and not math.isfinite(norm))
+        return step_result(self._config, loss, norm, num_tokens, scalars.limits)
 
     @property
     def ranks(self) -> tuple[int]:
@@ -101,9 +104,10 @@ class SlicedStep:
             box = without_padding(name, held, self._config.model)
             if box.num_elements:
                 values[box.index_in(held.box)] = read(name, box)
-            self._parameters[name].set_data(Tensor(values), slice_shape=True)
+            self._parameters[name].set_data(Tensor.from_numpy(values), slice_shape=True)
         for item in self._sums:
-            item.set_data(Tensor(np.zeros(item.shape, np.float32)), slice_shape=True)
+            # Not a copy: zeros that nobody has touched take no memory on the host, and these are gigabytes.
+            item.set_data(Tensor.from_numpy(np.zeros(item.shape, np.float32)), slice_shape=True)
 
     def values(self, rank: int, boxes: Mapping[str, Box]) -> Iterator[NDArray[np.floating]]:
         """See `Step`."""
@@ -131,22 +135,6 @@ class SlicedStep:
         for name in names:
             digest.update(np.ascontiguousarray(self._parameters[name].asnumpy()).data)
         return digest.hexdigest()
-
-    def _require_layout(self, named: Mapping[str, Parameter], layout: Mapping[str, LayoutRow]) -> None:
-        """Refuse parameters that MindSpore cuts otherwise than the table. A single rank has no layout."""
-        state = {
-            name for name in named if (not layout or name in layout) and not name.startswith((GRADIENT_SUMS, *CONTROLS))
-        }
-        if odd := sorted(state ^ set(self._held)):
-            raise LayoutError(f"rank {self._rank} and the table of parameters do not hold the same tensors: {odd[:5]}")
-        for name, held in self._held.items():
-            found = Part.all_of(tuple(named[name].shape))
-            if layout:
-                found = part_of(name, layout[name], self._rank, _groups(layout[name]))
-            if found != held or tuple(named[name].shape) != held.box.shape:
-                raise LayoutError(
-                    f"rank {self._rank} holds {found} of {name} (MindSpore), and {held} by the table of parameters"
-                )
 
 
 class SlicedValidation:
@@ -198,12 +186,13 @@ def rank_backend(config: RunConfig, validation_data: ValidationData | None, rank
     )
 
 
-def _groups(row: LayoutRow) -> dict[str, tuple[int, ...]]:
-    """The members of the group that shares the optimizer of a tensor, where there is one."""
-    group = optimizer_group(row)
-    if not group:
-        return {}
-    return {group: tuple(get_world_rank_from_group_rank(group, i) for i in range(get_group_size(group)))}
+def _groups(rows: Iterable[LayoutRow]) -> dict[str, tuple[int, ...]]:
+    """The members of each group of ranks that shares the optimizer of a tensor."""
+    names = {optimizer_group(row) for row in rows} - {""}
+    return {
+        name: tuple(get_world_rank_from_group_rank(name, number) for number in range(get_group_size(name)))
+        for name in names
+    }
 
 
 def _differing(texts: Sequence[str]) -> str:

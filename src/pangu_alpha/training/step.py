@@ -8,7 +8,6 @@ token slots of the global batch, and in float16 the loss scale.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import mindspore as ms
@@ -20,7 +19,7 @@ from pangu_alpha.data import Batch
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 from pangu_alpha.training.norm import AddOverRanks, SquaredNorm
 from pangu_alpha.training.optimizer import AdamW
-from pangu_alpha.training.result import StepResult
+from pangu_alpha.training.result import StepResult, step_result
 from pangu_alpha.training.scalars import UpdateScalars, control_values
 
 
@@ -41,17 +40,19 @@ class Gradients(nn.Cell):
 class Update(nn.Cell):
     """From gradients of the loss sum to new parameters.
 
-    The norm is over all ranks, so that a float16 overflow on one of them is seen by all, and none updates anything.
+    Loss and norm are over all ranks, so that a float16 overflow or a spike is seen by all, and none updates anything.
     """
 
     def __init__(
         self,
         optimizer: AdamW,
+        skips_spikes: bool,
         shares: Sequence[float] | None = None,
         loss_share: float = 1.0,
     ) -> None:
         """Args:
         optimizer: what updates the parameters.
+        skips_spikes: whether a step above the limits changes nothing.
         shares: of the gradients that this rank holds (see `SquaredNorm`), when other ranks hold others.
         loss_share: 1 ÷ the number of ranks that hold the whole loss, when others hold 0.
         """
@@ -61,6 +62,10 @@ class Update(nn.Cell):
         self.squared_norm = SquaredNorm(shares or [1.0] * len(optimizer.parameters))
         self.add_over_ranks = AddOverRanks() if shares is not None else None
         self.sqrt = ops.Sqrt()
+        self.skips_spikes = skips_spikes
+        self.is_finite = ops.IsFinite()
+        self.at_most = ops.LessEqual()
+        self.both = ops.LogicalAnd()
         self.stack = ops.Stack()
 
     def construct(
@@ -72,6 +77,8 @@ class Update(nn.Cell):
         learning_rate: Tensor,
         eps: Tensor,
         weight_decay: Tensor,
+        largest_loss: Tensor,
+        largest_norm: Tensor,
     ) -> Tensor:
         """Mean loss and gradient norm of the global batch, float32 [2]. All inputs but `gradients` are float32 scalars.
 
@@ -80,15 +87,20 @@ class Update(nn.Cell):
             gradients: of the loss sum over all ranks, times `sens`.
             count: counted tokens of the global batch, at least 1.
             sens, learning_rate, eps, weight_decay: see `Gradients` and `AdamW`.
+            largest_loss, largest_norm: above which nothing is updated, where spikes are skipped.
         """
         square = self.squared_norm(gradients)
         if self.add_over_ranks is not None:
             loss_sum, square = self.add_over_ranks(loss_sum * self.loss_share, square)
         factor = 1.0 / (count * sens)
         norm = self.sqrt(square) * factor
-        norm = self.optimizer(gradients, norm, factor, learning_rate, eps, weight_decay)
+        loss = loss_sum / count
+        keep = self.is_finite(norm)
+        if self.skips_spikes:
+            keep = self.both(keep, self.both(self.at_most(loss, largest_loss), self.at_most(norm, largest_norm)))
+        norm = self.optimizer(gradients, norm, keep, factor, learning_rate, eps, weight_decay)
         # One tensor: of a tuple, MindSpore's pipeline may drop an entry that depends on the update.
-        return self.stack((loss_sum / count, norm))
+        return self.stack((loss, norm))
 
 
 class SumOverReplicas(nn.Cell):
@@ -116,13 +128,23 @@ class WholeStep(nn.Cell):
         self.reduce = reduce
 
     def construct(
-        self, sens: Tensor, count: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor, *batch: Tensor
+        self,
+        sens: Tensor,
+        count: Tensor,
+        learning_rate: Tensor,
+        eps: Tensor,
+        weight_decay: Tensor,
+        largest_loss: Tensor,
+        largest_norm: Tensor,
+        *batch: Tensor,
     ) -> Tensor:
         """See `Update`."""
         loss_sum, gradients = self.gradients(sens, *batch)
         if self.reduce is not None:
             loss_sum, gradients = self.reduce(loss_sum, gradients)
-        return self.update(loss_sum, gradients, sens, count, learning_rate, eps, weight_decay)
+        return self.update(
+            loss_sum, gradients, sens, count, learning_rate, eps, weight_decay, largest_loss, largest_norm
+        )
 
 
 class Sums(nn.Cell):
@@ -164,13 +186,22 @@ class UpdateFromSums(nn.Cell):
         self.zeros = ops.ZerosLike()
 
     def construct(
-        self, sens: Tensor, count: Tensor, learning_rate: Tensor, eps: Tensor, weight_decay: Tensor
+        self,
+        sens: Tensor,
+        count: Tensor,
+        learning_rate: Tensor,
+        eps: Tensor,
+        weight_decay: Tensor,
+        largest_loss: Tensor,
+        largest_norm: Tensor,
     ) -> Tensor:
         """See `Update`."""
         loss_sum, gradients = self.sums.loss_sum, self.sums.gradients
         if self.reduce is not None:
             loss_sum, gradients = self.reduce(loss_sum, gradients)
-        result = self.update(loss_sum, gradients, sens, count, learning_rate, eps, weight_decay)
+        result = self.update(
+            loss_sum, gradients, sens, count, learning_rate, eps, weight_decay, largest_loss, largest_norm
+        )
         self.assign(self.sums.loss_sum, self.zeros(self.sums.loss_sum))
         for total in self.sums.gradients:
             self.assign(total, self.zeros(total))
@@ -182,11 +213,10 @@ class TrainStep:
 
     def __init__(self, network: PanguAlpha, config: RunConfig) -> None:
         parameters = network.trainable_params()
-        self._may_overflow = config.model.compute_dtype == "float16"
-        self.optimizer = AdamW(parameters, config.optimizer, self._may_overflow)
+        self.optimizer = AdamW(parameters, config.optimizer, may_skip(config))
         self._config = config
         gradients = Gradients(PanguAlphaLoss(network), self.optimizer.parameters)
-        update = Update(self.optimizer)
+        update = Update(self.optimizer, config.spikes.skip)
         reduce = SumOverReplicas() if config.parallel.dp > 1 else None
         if config.train.num_micro_batches == 1:
             self._whole: WholeStep | None = WholeStep(gradients, update, reduce).set_train()
@@ -216,4 +246,9 @@ class TrainStep:
                 self._accumulate(controls[0], *batch_tensors(batch))
             result = self._update(*controls)
         loss, grad_norm = map(float, result.asnumpy())
-        return StepResult(loss, grad_norm, num_tokens, self._may_overflow and not math.isfinite(grad_norm))
+        return step_result(self._config, loss, grad_norm, num_tokens, scalars.limits)
+
+
+def may_skip(config: RunConfig) -> bool:
+    """Whether there can be steps that change nothing."""
+    return config.spikes.skip or config.model.compute_dtype == "float16"

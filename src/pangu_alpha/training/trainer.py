@@ -31,6 +31,7 @@ from pangu_alpha.training.metrics import StepMetrics, Validation
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import compare_settings
 from pangu_alpha.training.scalars import update_scalars
+from pangu_alpha.training.spikes import Spike, SpikeDetector
 from pangu_alpha.training.workers import Workers
 
 
@@ -72,8 +73,9 @@ class Trainer:
         """The signal that asked the run to stop, once all ranks have agreed on it."""
         self.validation: Validation | None = None
         """The last one of this start, which callbacks after `Validate` read."""
-        self.last_spike: int | None = None
-        """The last step whose loss or gradient was one, which callbacks after `ReportSpikes` read; of the main rank."""
+        self.spikes = SpikeDetector(config.spikes)
+        self.last_spikes: list[Spike] = []
+        """Those of the last step."""
         self.damaged: set[Path] = set()
         """Checkpoints of the run that could not be read to the end."""
         self.attempt = backend.workers.attempt()
@@ -154,7 +156,8 @@ class Trainer:
         """What a checkpoint says about the run, apart from the tensors."""
         return {
             "progress": asdict(self.progress),
-            "loss_scale": {"scale": self.scaler.scale, "good_steps": self.scaler.good_steps},
+            "loss_scale": self.scaler.state(),
+            "spikes": self.spikes.state(),
             "data_fingerprint": self.training_data.fingerprint,
             "tokenizer_fingerprint": self.training_data.tokenizer_fingerprint,
             "config": self.config.model_dump(mode="json"),
@@ -167,7 +170,7 @@ class Trainer:
 
     def health(self, metrics: StepMetrics) -> Health:
         """How the run is after the step of `metrics`."""
-        return Health(metrics.loss, metrics.grad_norm, self.last_spike == metrics.step)
+        return Health(metrics.loss, metrics.grad_norm, metrics.spike)
 
     @property
     def values(self) -> dict[int, Values]:
@@ -240,8 +243,9 @@ class Trainer:
         checkpoint.require(self.shapes)
         self._backend.step.load(checkpoint.read)
         self.progress = Progress(**checkpoint.of_run("progress"))
-        self.scaler.scale = checkpoint.of_run("loss_scale")["scale"]
-        self.scaler.good_steps = checkpoint.of_run("loss_scale")["good_steps"]
+        self.scaler.restore(checkpoint.of_run("loss_scale"))
+        if "spikes" in checkpoint.state:  # not yet in those of earlier versions
+            self.spikes.restore(checkpoint.state["spikes"])
 
     def _train_one_step(self) -> StepMetrics:
         config, progress = self.config, self.progress
@@ -254,11 +258,12 @@ class Trainer:
         result = self._backend.step(
             batch,
             int(batch.loss_mask.sum()),
-            update_scalars(config.optimizer, scheduled_rate, progress.num_updates),
+            update_scalars(config.optimizer, scheduled_rate, progress.num_updates, self.spikes.limits),
             scale,
         )
         if config.model.compute_dtype == "float16":
-            self.scaler.update(result.skipped)
+            self.scaler.update(result.skipped and not result.is_spike)
+        self.last_spikes = self.spikes.take(result)
         self._require_hope(result)
         progress.step += 1
         progress.num_updates += not result.skipped
@@ -279,11 +284,21 @@ class Trainer:
             matmul_share=flops / self._backend.matmul_flops,
             loss_scale=scale,
             skipped=result.skipped,
+            spike=bool(self.last_spikes),
         )
 
     def _require_hope(self, result: StepResult) -> None:
         """Refuse to go on after a step whose loss is lost, or after many that changed nothing."""
         number = self.progress.step + 1
+        if self.spikes.is_hopeless:
+            raise TrainingError(
+                f"step {number}: {self.spikes.num_skipped} steps in a row were skipped as spikes (the last: loss "
+                f"{result.loss:.4g}, gradient norm {result.grad_norm:.4g}): the run has left its course. Remove the "
+                "last checkpoints and leave out their samples with data.skip_samples, raise spikes.sigmas, or set "
+                "spikes.skip=false"
+            )
+        if result.is_spike:
+            return
         if not math.isfinite(result.loss) or (not result.skipped and not math.isfinite(result.grad_norm)):
             raise TrainingError(
                 f"step {number}: loss {result.loss}, gradient norm {result.grad_norm}. The run has diverged, and this "

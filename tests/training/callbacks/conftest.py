@@ -22,7 +22,7 @@ def metrics(step: int, loss: float = 3.0, **changes: Any) -> StepMetrics:
         "step": step, "loss": loss, "learning_rate": 1e-3, "grad_norm": 1.0, "num_tokens": 2048,
         "first_sample": 8 * step - 8,
         "consumed_samples": 8 * step, "seconds": 0.5, "tokens_per_second": 4096.0, "model_flops_per_second": 1e11,
-        "matmul_share": 0.7, "loss_scale": 1.0, "skipped": False,
+        "matmul_share": 0.7, "loss_scale": 1.0, "skipped": False, "spike": False,
     }  # fmt: skip
     return StepMetrics(**{**values, **changes})
 
@@ -63,7 +63,7 @@ def trainer(tmp_path: Path) -> Any:
         health=lambda metrics: Health(metrics.loss, metrics.grad_norm, is_spike=metrics.loss > 8),
         attempt="a0",
         damaged=set(),
-        last_spike=None,
+        last_spikes=[],
         workers=SimpleNamespace(largest=int),
         require_equal_copies=lambda: None,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from typing import Any
 
 import pytest
@@ -15,10 +14,11 @@ from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
 from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
 from pangu_alpha.training.callbacks.plot import PlotLoss
 from pangu_alpha.training.callbacks.progress import ShowProgress, describe
-from pangu_alpha.training.callbacks.spikes import WINDOW, ReportSpikes, is_spike
+from pangu_alpha.training.callbacks.spikes import ReportSpikes
 from pangu_alpha.training.callbacks.tensorboard import WriteTensorBoard
 from pangu_alpha.training.callbacks.validation import Validate, read_validations
 from pangu_alpha.training.metrics import StepMetrics
+from pangu_alpha.training.spikes import Spike
 
 
 def test_metrics_of_steps_done_again_are_dropped(trainer: Any) -> None:
@@ -75,18 +75,14 @@ def test_tensorboard_reads_the_events(trainer: Any) -> None:
 
 
 def test_a_spike_is_reported_with_its_samples(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    last = WINDOW + 5
-    losses = {step: 3.0 + 0.01 * (step % 3) for step in range(1, last)} | {last: 4.0}
-    run(trainer, range(1, last + 1), ReportSpikes(), record=lambda step: metrics(step, losses[step]))
+    run(trainer, range(1, 3), ReportSpikes())
+    trainer.last_spikes = [Spike("loss", 4.0, 3.01)]
+    run(trainer, range(3, 4), ReportSpikes(), record=lambda step: metrics(step, 4.0, spike=True, skipped=True))
     (record,) = read_records(trainer.config.output / "spikes.jsonl")
-    assert (record["step"], record["name"], record["samples"]) == (last, "loss", [8 * last - 8, 8 * last - 1])
-    assert "is a spike" in capsys.readouterr().err
-
-
-def test_nothing_is_a_spike_before_the_window_is_full() -> None:
-    assert not is_spike(1e9, deque([1.0] * (WINDOW - 1)))
-    assert is_spike(1e9, deque([1.0, 1.1] * (WINDOW // 2)))
-    assert not is_spike(1.2, deque([1.0, 1.1] * (WINDOW // 2)))
+    assert record == {
+        "step": 3, "name": "loss", "value": 4.0, "mean": 3.01, "samples": [16, 23], "skipped": True
+    }  # fmt: skip
+    assert "loss 4.000 is a spike (mean 3.010); samples 16 to 23; the step was skipped" in capsys.readouterr().err
 
 
 def test_progress_prints_every_few_steps(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from pangu_alpha.cluster.launching.environment import (
     worker_environment,
 )
 from pangu_alpha.errors import ClusterError
+from pangu_alpha.training.meeting import VARIABLE
 
 SCHEDULER = Scheduler("10.0.0.1", 8118)
 
@@ -33,7 +34,7 @@ def test_a_card_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_worker_and_scheduler_agree() -> None:
-    worker = worker_environment("cpu", Card(rank=3, device_id=1), 4, SCHEDULER, "10.0.0.2")
+    worker = worker_environment("cpu", Card(rank=3, device_id=1), 4, SCHEDULER, "10.0.0.2", num_servers=1)
     scheduler = scheduler_environment(4, SCHEDULER)
     for name in ("MS_SCHED_HOST", "MS_SCHED_PORT", "MS_WORKER_NUM"):
         assert worker[name] == scheduler[name]
@@ -44,8 +45,20 @@ def test_worker_and_scheduler_agree() -> None:
 
 def test_a_time_out_of_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "1200")
-    worker = worker_environment("ascend", Card(0, 0), 8, SCHEDULER, "10.0.0.1")
+    worker = worker_environment("ascend", Card(0, 0), 8, SCHEDULER, "10.0.0.1", num_servers=1)
     assert worker["HCCL_CONNECT_TIMEOUT"] == "1200"
+
+
+def test_ranks_of_several_servers_meet_at_a_port_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+    def place(num_servers: int) -> str | None:
+        worker = worker_environment("cpu", Card(3, 1), 4, SCHEDULER, "10.0.0.2", num_servers)
+        return worker.get(VARIABLE)
+
+    assert (place(1), place(2)) == (None, "10.0.0.1:8119")
+    monkeypatch.setenv(VARIABLE, "10.0.0.1:9000")
+    assert place(2) == "10.0.0.1:9000"
 
 
 @pytest.mark.parametrize("value", ["119", "7201", "", "an hour", "-1"])

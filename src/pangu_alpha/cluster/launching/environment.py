@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.files import cache_folder
 from pangu_alpha.reading import whole_number
+from pangu_alpha.training.meeting import VARIABLE as MEETING
 
 if TYPE_CHECKING:  # at run time it would cost every server of a cluster 0.3 s
     from pangu_alpha.config import DeviceKind
@@ -42,14 +43,24 @@ class Scheduler:
     host: str
     port: int
 
+    @property
+    def meeting(self) -> str:
+        """Where rank 0 listens for the others, on the same host."""
+        return f"{self.host}:{self.port + 1}"
+
 
 def worker_environment(
-    device: DeviceKind, card: Card, num_ranks: int, scheduler: Scheduler, address: str
+    device: DeviceKind, card: Card, num_ranks: int, scheduler: Scheduler, address: str, num_servers: int
 ) -> dict[str, str]:
     """The variables of a training process that finds its peers through `scheduler`.
 
     Args:
+        device: of the recipe.
+        card: this one.
+        num_ranks: of the job.
+        scheduler: on the server of rank 0.
         address: of its own server, on which it listens.
+        num_servers: of the job; where there are several they may share no folder, in which ranks would look for rank 0.
 
     Raises:
         ClusterError: HCCL_CONNECT_TIMEOUT is set to what CANN refuses.
@@ -60,6 +71,7 @@ def worker_environment(
         "MS_ROLE": "MS_WORKER",
         "MS_NODE_ID": str(card.rank),
         "MS_WORKER_IP": address,
+        **({MEETING: os.environ.get(MEETING, scheduler.meeting)} if num_servers > 1 else {}),
     }
 
 

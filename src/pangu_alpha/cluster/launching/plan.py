@@ -100,7 +100,10 @@ class Plan:
         """
         first, num_ranks = self.servers[0], self.num_ranks
         scheduler, ip = Scheduler(self.ips[first.address], port), self.ips[server.address]
-        environments = [worker_environment(self.config.device, card, num_ranks, scheduler, ip) for card in server.cards]
+        num_servers = len(self.servers)
+        environments = [
+            worker_environment(self.config.device, card, num_ranks, scheduler, ip, num_servers) for card in server.cards
+        ]
         tasks = [
             ProcessOrder(f"rank {card.rank}", self.command, environments[index], index, len(server.cards))
             for index, card in enumerate(server.cards)

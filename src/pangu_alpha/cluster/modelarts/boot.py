@@ -138,9 +138,9 @@ class Boot:
             folder.mkdir(parents=True, exist_ok=True)
         scheduler = Scheduler(ip_of(place.address_of(0)), PORT)
         num_ranks, ranks = place.table.num_devices, place.node_ranks
-        environment = worker_environment(
-            "ascend", place.card, num_ranks, scheduler, ip_of(place.address_of(place.card.rank))
-        )
+        address = ip_of(place.address_of(place.card.rank))
+        num_servers = len(place.table.servers)
+        environment = worker_environment("ascend", place.card, num_ranks, scheduler, address, num_servers)
         task = ProcessOrder(
             f"rank {place.card.rank}", self.command, environment, ranks.index(place.card.rank), len(ranks)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,3 +57,12 @@ def require_equal(tensors: dict[str, NDArray[np.float32]]) -> Callable[[Weights]
             assert values.tobytes() == expected.tobytes(), name
 
     return require
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of data that is not in the project."""
+    folder = Path(os.environ.get("PANGU_ALPHA_TEST_DATA", Path(__file__).parents[2].parent / "shared/data"))
+    if not (folder / "pangu_alpha_2.6B_ckpt_strategy.ckpt").exists():
+        pytest.skip(f"the released strategy files are not at {folder}; PANGU_ALPHA_TEST_DATA names another folder")
+    return folder

@@ -7,8 +7,10 @@ the right, or by none (-1). Optimizer sharding cuts the first dim once more, ove
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -62,15 +64,19 @@ class Layout:
 
     def box(self, rank: int, shape: Shape) -> Box:
         """What `rank` holds of a tensor of this shape, which the cuts divide."""
-        place = np.unravel_index(rank, self.devices)
+        place = _place(self.devices, rank)
         part = [size // cut for size, cut in zip(shape, self.cuts, strict=True)]
-        begin = [
-            0 if axis < 0 else size * int(place[-1 - axis]) for axis, size in zip(self.tensor_map, part, strict=True)
-        ]
+        begin = [0 if axis < 0 else size * place[-1 - axis] for axis, size in zip(self.tensor_map, part, strict=True)]
         if self.num_shards > 1:
             part[0] //= self.num_shards
             begin[0] += part[0] * (rank // self.step % self.num_shards)
         return Box(tuple(begin), tuple(part))
+
+
+@lru_cache(1 << 16)
+def _place(devices: Shape, rank: int) -> Shape:
+    """Of a rank in the matrix of devices."""
+    return tuple(map(int, np.unravel_index(rank, devices)))
 
 
 def read_strategy(path: Path) -> dict[str, Layout]:
@@ -144,11 +150,14 @@ def _item(file: BinaryIO, item: Field) -> tuple[str, Layout]:
         raise ValueError(f"{name} is cut in unequal parts, which is not known here")
     devices, tensor_map = (tuple(_values(file, layout[number])) for number in (_MATRIX, _MAP))
     found = Layout(devices, tensor_map, signed(layout[_STEP].value), signed(layout[_SIZE].value))
-    _require_meaning(name, found)
+    if not _makes_up(found):
+        raise ValueError(f"the parts of {name} do not make it up: {found}")
     return name, found
 
 
-def _require_meaning(name: str, layout: Layout) -> None:
+@lru_cache
+def _makes_up(layout: Layout) -> bool:
+    """Whether the parts of the ranks are the whole, each in as many ranks as any other."""
     axes = [axis for axis in layout.tensor_map if axis >= 0]
     is_known = (
         layout.devices
@@ -158,11 +167,11 @@ def _require_meaning(name: str, layout: Layout) -> None:
         and len(set(axes)) == len(axes)
         and layout.step >= 0
     )
-    if is_known:
-        boxes = {layout.box(rank, layout.whole((1,) * len(layout.cuts))) for rank in range(layout.num_devices)}
-        is_known = len(boxes) == math.prod(layout.cuts) * layout.num_shards
-    if not is_known:
-        raise ValueError(f"the parts of {name} do not make it up: {layout}")
+    if not is_known or not layout.tensor_map:
+        return False
+    shape = layout.whole((1,) * len(layout.tensor_map))
+    boxes = Counter(layout.box(rank, shape) for rank in range(layout.num_devices))
+    return len(boxes) == math.prod(shape) and len(set(boxes.values())) == 1
 
 
 def _inside(file: BinaryIO, field: Field) -> Iterable[Field]:

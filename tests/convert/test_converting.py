@@ -52,7 +52,7 @@ def written(weights: Weights, folder: Path, word: str, parallel: ParallelConfig,
 
 
 def read_back(path: Path, word: str, overrides: list[str]) -> Weights:
-    return weights_of(open_source(path, word, None, silent), overrides)[1]
+    return weights_of(open_source(path, word), overrides)[1]
 
 
 def given(word: str) -> list[str]:
@@ -113,16 +113,16 @@ def test_an_imported_checkpoint_holds_the_weights_and_no_moments(
     weights: Weights, require_equal: Callable[[Weights], None], tmp_path: Path
 ) -> None:
     path = written(weights, tmp_path, "huggingface-sunzeyeah", ParallelConfig())
-    config, found = weights_of(open_source(path, "huggingface-sunzeyeah", None, silent), ["model.dropout=0.2"])
+    config, found = weights_of(open_source(path, "huggingface-sunzeyeah"), ["model.dropout=0.2"])
     written_bytes: list[float] = []
     place = write_checkpoint(tmp_path / "run", config, found, {"tokenizer_fingerprint": "x"}, written_bytes.append)
     assert checkpoints_at(tmp_path / "run") == [place]
     checkpoint = open_checkpoint(place)
     assert set(checkpoint.index.tensors) == set(parameter_names(weights.model))
     assert sum(written_bytes) == total_bytes(weights.model)
-    again, back = weights_of_checkpoint(checkpoint)
+    back = weights_of_checkpoint(checkpoint)
     require_equal(back)
-    assert again.model == weights.model.model_copy(update={"dropout": 0.2})
+    assert back.model == weights.model.model_copy(update={"dropout": 0.2})
     with pytest.raises(CheckpointError, match="is there already, and nothing is overwritten"):
         write_checkpoint(tmp_path / "run", config, found, {}, silent)
 

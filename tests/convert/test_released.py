@@ -46,7 +46,7 @@ def mindspore() -> Iterator[ModuleType]:
 
 
 def found_in(folder: Path, strategy: Path | None = None, *overrides: str) -> Weights:
-    source = open_source(folder, "released", strategy, lambda amount: None)
+    source = open_source(folder, "released", strategy)
     return weights_of(source, ["model.num_heads=4", *overrides])[1]
 
 
@@ -108,7 +108,7 @@ def test_mindspore_puts_the_slices_in_the_same_order(
         str(tmp_path / "in"), str(tmp_path / "out"), "whole", str(shared / "strategy.ckpt"), None
     )
     theirs = mindspore.load_checkpoint(str(tmp_path / "out" / "rank_0" / "whole0.ckpt"))
-    ours = open_source(shared, "released", None, lambda amount: None).tensors
+    ours = open_source(shared, "released").tensors
     assert set(theirs) == set(ours) - set(DIALECTS["released"].tables)
     for name, value in theirs.items():
         assert np.array_equal(value.asnumpy(), ours[name].read()), name
@@ -172,7 +172,7 @@ def test_moments_and_counters_are_left_out(folder: Path, require_equal: Callable
         values = np.zeros((2, 4), np.float32)
         append_tensor(folder / f"filerted_{rank}.ckpt", f"adam_m.{EXPAND}", values, "float32")
         append_tensor(folder / f"filerted_{rank}.ckpt", "loss_scale", values[0], "float32")
-    source = open_source(folder, "released", None, lambda amount: None)
+    source = open_source(folder, "released")
     assert source.left_out == (f"adam_m.{EXPAND}", "loss_scale")
     require_equal(weights_of(source, ["model.num_heads=4"])[1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +75,15 @@ def run(arguments: argparse.Namespace) -> None:
     if form == arguments.output_form == _OURS:
         _rewrite(arguments)
         return
-    config, weights = _from_checkpoint(arguments) if form == _OURS else _from_others(arguments, form)
+    if form == _OURS:
+        _require_layout(arguments)
+        _export(arguments, _from_checkpoint(arguments))
+        return
+    config, weights = _from_others(arguments, form)
     if arguments.output_form == _OURS:
         _import(arguments, form, config, weights)
     else:
-        _export(arguments, config.parallel, weights)
+        _export(arguments, weights)
 
 
 def _rewrite(arguments: argparse.Namespace) -> None:
@@ -108,29 +113,42 @@ def _require_layout(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{wrong[0]} is no setting of the layout: only parallel.* can be given here")
 
 
-def _from_checkpoint(arguments: argparse.Namespace) -> tuple[RunConfig, Weights]:
+def _from_checkpoint(arguments: argparse.Namespace) -> Weights:
     from pangu_alpha.checkpoint import checkpoints_at, open_checkpoint
-    from pangu_alpha.config import ParallelConfig, build_config
     from pangu_alpha.convert import weights_of_checkpoint
 
-    _require_layout(arguments)
-    config, weights = weights_of_checkpoint(open_checkpoint(checkpoints_at(arguments.source)[-1]))
-    settings = {**config.model_dump(mode="json"), "parallel": ParallelConfig().model_dump(mode="json"), "device": "cpu"}
-    return build_config(settings, arguments.overrides, source=str(arguments.source)), weights
+    return weights_of_checkpoint(open_checkpoint(checkpoints_at(arguments.source)[-1]))
 
 
 def _from_others(arguments: argparse.Namespace, form: str) -> tuple[RunConfig, Weights]:
     from pangu_alpha.convert import open_source, weights_of
 
-    if arguments.output_form == _OURS and any(word.startswith("parallel.") for word in arguments.overrides):
-        raise ConfigError("parallel.* says nothing here: any mesh reads a checkpoint of ours, however it was written")
-    num_files = len(list(arguments.source.glob("*.ckpt"))) if form == "released" else 1
-    with progress("looking through", num_files, "files") as advance:
-        source = open_source(arguments.source, form, arguments.strategy, advance)
+    source = open_source(arguments.source, form, arguments.strategy)
     if source.left_out:
         named = ", ".join(source.left_out[:_MAX_NAMES]) + (", …" if source.left_out[_MAX_NAMES:] else "")
         say(f"left out, because they are no weights: {len(source.left_out):,} tensors ({named})")
-    return weights_of(source, arguments.overrides)
+    network = [word for word in arguments.overrides if not word.startswith("parallel.")]
+    if arguments.output_form == _OURS and network != arguments.overrides:
+        raise ConfigError("parallel.* says nothing here: any mesh reads a checkpoint of ours, however it was written")
+    return weights_of(source, network)
+
+
+def _layout(overrides: Sequence[str]) -> ParallelConfig:
+    """The layout that `overrides` say of slices that others read; nothing of how a run was trained matters to it."""
+    from pydantic import ValidationError
+
+    from pangu_alpha.config import ParallelConfig
+    from pangu_alpha.reading.strict_yaml import parse_yaml
+
+    values = {}
+    for word in overrides:
+        key, _, text = word.partition("=")
+        values[key.removeprefix("parallel.")] = parse_yaml(text)
+    try:
+        return ParallelConfig(**values)
+    except ValidationError as error:
+        lines = (f"parallel.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError("; ".join(lines)) from error
 
 
 def _import(arguments: argparse.Namespace, form: str, config: RunConfig, weights: Weights) -> None:
@@ -162,9 +180,10 @@ def _import(arguments: argparse.Namespace, form: str, config: RunConfig, weights
     )
 
 
-def _export(arguments: argparse.Namespace, parallel: ParallelConfig, weights: Weights) -> None:
+def _export(arguments: argparse.Namespace, weights: Weights) -> None:
     from pangu_alpha.convert import total_bytes, write_dialect
 
+    parallel = _layout([word for word in arguments.overrides if word.startswith("parallel.")])
     with progress("exporting", total_bytes(weights.model), "bytes") as advance:
         write_dialect(arguments.output, arguments.output_form, weights, parallel, arguments.type, advance)
     print(f"{arguments.output}: weights in the form {arguments.output_form}, {arguments.type}")

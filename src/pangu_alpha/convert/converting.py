@@ -14,14 +14,14 @@ from pangu_alpha import __version__
 from pangu_alpha.checkpoint import Checkpoint, Save, commit, list_checkpoints, save_part
 from pangu_alpha.config import ModelConfig, ParallelConfig, RunConfig, build_config
 from pangu_alpha.convert.dialects import DIALECTS, Dialect
-from pangu_alpha.convert.huggingface import FILES, open_huggingface, write_huggingface
+from pangu_alpha.convert.huggingface import FILES, find_dialect, open_huggingface, write_huggingface
 from pangu_alpha.convert.megatron import LATEST, open_megatron, write_megatron
 from pangu_alpha.convert.network import Weights
 from pangu_alpha.convert.released import open_released, slice_files, write_released
 from pangu_alpha.convert.source import Source
 from pangu_alpha.convert.stored import Array, Kind
 from pangu_alpha.errors import CheckpointError
-from pangu_alpha.files import remove, remove_leftovers, written_aside
+from pangu_alpha.files import files_below, flush, remove, remove_leftovers, written_aside
 from pangu_alpha.locks import only_one
 from pangu_alpha.parallel.parameters import parameter_names, row_of
 from pangu_alpha.parallel.parts import Box
@@ -43,7 +43,7 @@ def detect(path: Path) -> str:
     if path.suffix == ".pt" or (path / LATEST).exists() or any(path.glob("mp_rank_*")):
         return "megatron"
     if any((path / name).exists() for name in FILES):
-        return open_huggingface(path).dialect.word
+        return find_dialect(path).word
     if path.is_dir() and slice_files(path):
         return "released"
     raise CheckpointError(
@@ -52,8 +52,8 @@ def detect(path: Path) -> str:
     )
 
 
-def open_source(path: Path, word: str, strategy: Path | None, advance: Advance) -> Source:
-    """Open weights in the dialect `word`.
+def open_source(path: Path, word: str, strategy: Path | None = None) -> Source:
+    """Open weights in the dialect `word`; `strategy` is the strategy file of released ones, if it lies elsewhere.
 
     Raises:
         CheckpointError, DamagedError: files are missing, or are not what they should be.
@@ -61,15 +61,15 @@ def open_source(path: Path, word: str, strategy: Path | None, advance: Advance) 
     if not path.exists():
         raise CheckpointError(f"{path} does not exist")
     if word == "released":
-        return open_released(path, strategy, advance)
+        return open_released(path, strategy)
     source = open_megatron(path) if word == "megatron" else open_huggingface(path)
     if source.dialect.word != word:
         raise CheckpointError(f"{path} is {source.dialect.word}, not {word}: leave --from out, or correct it")
     return source
 
 
-def weights_of_checkpoint(checkpoint: Checkpoint) -> tuple[RunConfig, Weights]:
-    """The settings and the weights of a checkpoint of ours.
+def weights_of_checkpoint(checkpoint: Checkpoint) -> Weights:
+    """The weights of a checkpoint of ours.
 
     Raises:
         CheckpointError: its tensors are not those of its settings.
@@ -81,7 +81,7 @@ def weights_of_checkpoint(checkpoint: Checkpoint) -> tuple[RunConfig, Weights]:
     def read(name: str) -> Array:
         return checkpoint.read(name, Box.all_of(shapes[name]))
 
-    return config, Weights(checkpoint.path, config.model, read)
+    return Weights(checkpoint.path, config.model, read)
 
 
 def total_bytes(model: ModelConfig) -> int:
@@ -170,6 +170,9 @@ def write_dialect(
                     write_megatron(aside, model, parallel.mp, tensors, kind)
                 else:
                     write_huggingface(aside, dialect, model, read, kind)
+                for path in files_below(aside):
+                    flush(path)
+            flush(output.parent)
         except OSError as error:
             raise CheckpointError(f"{output} could not be written: {error}") from error
 

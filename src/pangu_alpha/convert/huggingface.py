@@ -16,7 +16,6 @@ from pangu_alpha.convert.source import Source
 from pangu_alpha.convert.stored import Array, Kind, Stored, Tensor, num_bytes, row_blocks
 from pangu_alpha.convert.torch_file import read_torch
 from pangu_alpha.errors import CheckpointError, DamagedError
-from pangu_alpha.files import flush
 from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.reading import read_json
 
@@ -41,14 +40,33 @@ def open_huggingface(folder: Path) -> Source:
         CheckpointError: files are missing, or it computes something that our network does not.
         DamagedError: a file is not what its name says.
     """
-    stored = {name: item for path in _weight_files(folder) for name, item in _read(path).items()}
-    dialect = _dialect(folder, stored)
-    network = _network(folder / CONFIG, stored) if (folder / CONFIG).exists() else {}
+    stored, dialect = _stored(folder), find_dialect(folder)
+    network = _network(folder / CONFIG) if (folder / CONFIG).exists() else {}
     left_out = tuple(name for name in stored if dialect.ignored.fullmatch(name))
     stored = {name: item for name, item in stored.items() if name not in left_out}
     if HEAD in stored:
         _require_tied(folder, stored.pop(HEAD), stored.get(dialect.tables[0]))
     return Source(folder, dialect, {name: Tensor.of(item) for name, item in stored.items()}, network, left_out)
+
+
+def find_dialect(folder: Path) -> Dialect:
+    """Which of the two the names in a folder are of; no numbers are read.
+
+    Raises:
+        CheckpointError, DamagedError: as `open_huggingface`.
+    """
+    stored = _stored(folder)
+    for word in ("huggingface-imone", "huggingface-sunzeyeah"):
+        if f"transformer.h.0.{DIALECTS[word].inside[3]}.weight" in stored:
+            return DIALECTS[word]
+    raise CheckpointError(
+        f"{folder} holds another network: neither transformer.h.0.attn.out_proj.weight nor "
+        f"transformer.h.0.attn.c_proj.weight is among its {len(stored):,} tensors"
+    )
+
+
+def _stored(folder: Path) -> dict[str, Stored]:
+    return {name: item for path in _weight_files(folder) for name, item in _read(path).items()}
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -69,17 +87,7 @@ def _read(path: Path) -> Mapping[str, Stored]:
     return read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path).tensors
 
 
-def _dialect(folder: Path, names: Mapping[str, Any]) -> Dialect:
-    for word in ("huggingface-imone", "huggingface-sunzeyeah"):
-        if f"transformer.h.0.{DIALECTS[word].inside[3]}.weight" in names:
-            return DIALECTS[word]
-    raise CheckpointError(
-        f"{folder} holds another network: neither transformer.h.0.attn.out_proj.weight nor "
-        f"transformer.h.0.attn.c_proj.weight is among its {len(names):,} tensors"
-    )
-
-
-def _network(path: Path, stored: Mapping[str, Stored]) -> dict[str, Any]:
+def _network(path: Path) -> dict[str, Any]:
     fields = _json(path)
     activation = fields.get("activation_function", "gelu")
     problems = [
@@ -159,8 +167,6 @@ def write_huggingface(
         sums[name] = _write_json(folder / name, fields)
     lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
     (folder / CHECKSUMS).write_text(lines, encoding="utf-8")
-    flush(folder / CHECKSUMS)
-    flush(folder)
 
 
 def _groups(shapes: Mapping[str, Shape], kind: Kind, file_bytes: int) -> Iterator[dict[str, Shape]]:
@@ -173,7 +179,6 @@ def _groups(shapes: Mapping[str, Shape], kind: Kind, file_bytes: int) -> Iterato
 def _write_json(path: Path, fields: Mapping[str, Any]) -> str:
     data = (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
     path.write_bytes(data)
-    flush(path)
     return hashlib.sha256(data).hexdigest()
 
 

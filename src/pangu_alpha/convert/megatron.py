@@ -16,7 +16,6 @@ from pangu_alpha.convert.stored import Array, Kind, Stored, Tensor
 from pangu_alpha.convert.torch_file import TorchWriter, closing_all, read_torch
 from pangu_alpha.convert.torch_pickle import Inert
 from pangu_alpha.errors import CheckpointError
-from pangu_alpha.files import flush, write_text
 from pangu_alpha.parallel.parameters import Shape, row_of
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.reading import list_folder
@@ -113,7 +112,7 @@ def _joined(name: str, parts: list[Stored]) -> Tensor:
             values[_box(number, first.shape, dim).index] = part.read()
         return values
 
-    return Tensor(whole, read, lambda begin, stop: read()[begin:stop])
+    return Tensor(whole, read)
 
 
 def _box(number: int, part: Shape, dim: int) -> Box:
@@ -172,9 +171,7 @@ def write_megatron(
             dim, whole = _cut_of(name), _padded(values, shapes[name][0])
             for number, writer in enumerate(writers):
                 writer.write(f"model.{name}", whole if dim is None else whole[_box(number, parts[name], dim).index])
-    for path in paths:
-        flush(path)
-    write_text(folder / LATEST, f"{_ITERATION}\n")
+    (folder / LATEST).write_text(f"{_ITERATION}\n", encoding="utf-8")
 
 
 def _padded(values: Array, num_rows: int) -> Array:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from pangu_alpha.convert.stored import DTYPES, Array, Kind, Stored, as_kind
+from pangu_alpha.convert.stored import Array, Kind, Stored, as_kind, num_bytes
 from pangu_alpha.convert.wire import (
     LENGTH,
     VARINT,
@@ -21,6 +20,7 @@ from pangu_alpha.convert.wire import (
     signed,
 )
 from pangu_alpha.errors import CheckpointError, DamagedError
+from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.reading import open_file
 
 _VALUE, _TAG, _TENSOR = 1, 1, 2
@@ -56,7 +56,7 @@ def read_ckpt(path: Path) -> dict[str, Stored]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     for name, stored in found.items():
         size = sum(count for _, count in stored.spans)
-        if size != math.prod(stored.shape) * DTYPES[stored.kind].itemsize:
+        if size != num_bytes(stored.shape, stored.kind):
             raise DamagedError(f"{path} is damaged: {name} {list(stored.shape)} in {stored.kind} has {size:,} bytes")
     return found
 
@@ -109,11 +109,16 @@ def append_tensor(path: Path, name: str, values: Array, kind: Kind) -> None:
         CheckpointError: a number is too large for `kind`.
     """
     content = as_kind(name, values, kind).data.cast("B")
-    inner = b"".join(number_field(_DIMS, size) for size in values.shape) + bytes_field(_TYPE, _NAMES[kind].encode())
-    inner += bytes_head(_CONTENT, len(content))
-    tag = bytes_field(_TAG, name.encode())
-    tensor = bytes_head(_TENSOR, len(inner) + len(content))
-    head = bytes_head(_VALUE, len(tag) + len(tensor) + len(inner) + len(content))
     with path.open("ab") as file:
-        file.write(head + tag + tensor + inner)
+        file.write(tensor_head(name, values.shape, kind))
         file.write(content)
+
+
+def tensor_head(name: str, shape: Shape, kind: Kind) -> bytes:
+    """What stands before the numbers of a tensor."""
+    size = num_bytes(shape, kind)
+    inner = b"".join(number_field(_DIMS, rows) for rows in shape) + bytes_field(_TYPE, _NAMES[kind].encode())
+    inner += bytes_head(_CONTENT, size)
+    tag = bytes_field(_TAG, name.encode())
+    tensor = bytes_head(_TENSOR, len(inner) + size) + inner
+    return bytes_head(_VALUE, len(tag) + len(tensor) + size) + tag + tensor

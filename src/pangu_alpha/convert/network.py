@@ -70,7 +70,7 @@ def _without_padding(source: Source, vocab_size: int | None) -> Source:
         return source
     words = vocab_size or PUBLISHED_VOCABULARY
     require_padding(table.shape[0], words)
-    trimmed = Tensor((words, table.shape[1]), lambda: table.read_rows(0, words), table.read_rows)
+    trimmed = Tensor((words, table.shape[1]), lambda: table.read()[:words])
     return replace(source, tensors={**source.tensors, name: trimmed})
 
 

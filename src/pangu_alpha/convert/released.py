@@ -6,19 +6,19 @@ No file says of which rank it is but its name, and none has a checksum.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from pangu_alpha.config import ModelConfig, ParallelConfig
+from pangu_alpha.console import progress
 from pangu_alpha.convert.dialects import DIALECTS
 from pangu_alpha.convert.mindspore_file import append_tensor, read_ckpt
 from pangu_alpha.convert.source import Source
 from pangu_alpha.convert.stored import DTYPES, Array, Kind, Stored, Tensor, as_kind
 from pangu_alpha.convert.strategy import Layout, read_strategy, write_strategy
 from pangu_alpha.errors import CheckpointError, DamagedError
-from pangu_alpha.files import flush
 from pangu_alpha.parallel.parameters import Shape, row_of
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.reading import list_folder
@@ -46,13 +46,12 @@ def slice_files(folder: Path) -> dict[int, Path]:
     return next(iter(found.values()), {})
 
 
-def open_released(folder: Path, strategy: Path | None, advance: Callable[[float], None]) -> Source:
+def open_released(folder: Path, strategy: Path | None) -> Source:
     """The weights in a folder.
 
     Args:
         folder: of slices and tables.
         strategy: the strategy file; None: the one in the folder with "strategy" in its name.
-        advance: told 1 for each file of slices that has been looked through.
 
     Raises:
         CheckpointError, DamagedError: files are missing, or are not what their names say.
@@ -67,10 +66,11 @@ def open_released(folder: Path, strategy: Path | None, advance: Callable[[float]
             f"{folder} has {len(files)} files of slices, the strategy file {num_ranks} ranks: {words}"
         )
     slices: dict[str, dict[int, Stored]] = {}
-    for rank in range(num_ranks):
-        for name, stored in read_ckpt(files[rank]).items():
-            slices.setdefault(name, {})[rank] = stored
-        advance(1)
+    with progress("looking through the slices", num_ranks, "files") as advance:
+        for rank in range(num_ranks):
+            for name, stored in read_ckpt(files[rank]).items():
+                slices.setdefault(name, {})[rank] = stored
+            advance(1)
     left_out = tuple(name for name in slices if DIALECT.ignored.fullmatch(name))
     for name in left_out:
         del slices[name]
@@ -141,7 +141,7 @@ def _tensor(name: str, layouts: Mapping[str, Layout], held: Mapping[int, Stored]
             values[box.index] = stored.read()
         return values
 
-    return Tensor(whole, read, lambda begin, stop: read()[begin:stop])
+    return Tensor(whole, read)
 
 
 def layouts_of(model: ModelConfig, parallel: ParallelConfig) -> dict[str, Layout]:
@@ -186,8 +186,6 @@ def write_released(
         for rank in range(parallel.dp * parallel.mp):
             part = values[layouts[name].box(rank, values.shape).index]
             append_tensor(folder / f"{_PREFIX}_{rank}.ckpt", name, part, kind)
-    for path in folder.iterdir():
-        flush(path)
 
 
 def _require_divisible(name: str, shape: Shape, layout: Layout) -> None:

@@ -62,7 +62,7 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
 
 
 def write_safetensors(path: Path, shapes: Mapping[str, Shape], tensors: Iterable[Array], kind: Kind) -> str:
-    """Write a file and flush it to the disk, one tensor at a time.
+    """Write a file, one tensor at a time.
 
     Returns:
         Its SHA-256, in hexadecimal.
@@ -87,6 +87,4 @@ def write_safetensors(path: Path, shapes: Mapping[str, Shape], tensors: Iterable
             block = as_kind(name, values, kind).data.cast("B")
             file.write(block)
             digest.update(block)
-        file.flush()
-        os.fsync(file.fileno())
     return digest.hexdigest()

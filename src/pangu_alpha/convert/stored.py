@@ -81,13 +81,11 @@ class Tensor:
     shape: Shape
     read: Callable[[], Array]
     """Gives all of it."""
-    read_rows: Callable[[int, int], Array]
-    """Gives the rows from the first number to before the second."""
 
     @classmethod
     def of(cls, stored: Stored) -> Tensor:
         """One that lies in one piece."""
-        return cls(stored.shape, stored.read, stored.read)
+        return cls(stored.shape, stored.read)
 
 
 def as_kind(name: str, values: Array, kind: Kind) -> NDArray[np.floating]:

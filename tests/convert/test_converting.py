@@ -46,8 +46,9 @@ def silent(amount: float) -> None:
 
 
 def written(weights: Weights, folder: Path, word: str, parallel: ParallelConfig, kind: Kind = "float32") -> Path:
-    path = folder / word
-    write_dialect(path, word, weights, parallel, kind, silent)
+    path, done = folder / word, [0.0]
+    write_dialect(path, word, weights, parallel, kind, done.append)
+    assert sum(done) == total_bytes(weights.model, word)
     return path
 
 

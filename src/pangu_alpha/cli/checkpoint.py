@@ -116,6 +116,8 @@ def _show(arguments: argparse.Namespace) -> None:
         "versions": ", ".join(f"{name} {value}" for name, value in versions.items()) or "-",
         "files": f"{len(found.index.files):,} of {si(found.num_bytes)}B together",
     }  # fmt: skip
+    if imported := found.state.get("imported"):
+        rows["imported from"] = f"{imported['from']}, in the form {imported['form']}"
     for group in GROUPS:
         tensors = {name: cells for name, cells in found.index.tensors.items() if group_of(name) == group}
         elements = sum(math.prod(cells.shape) for cells in tensors.values())

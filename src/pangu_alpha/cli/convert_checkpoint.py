@@ -184,6 +184,6 @@ def _export(arguments: argparse.Namespace, weights: Weights) -> None:
     from pangu_alpha.convert import total_bytes, write_dialect
 
     parallel = _layout([word for word in arguments.overrides if word.startswith("parallel.")])
-    with progress("exporting", total_bytes(weights.model), "bytes") as advance:
+    with progress("exporting", total_bytes(weights.model, arguments.output_form), "bytes") as advance:
         write_dialect(arguments.output, arguments.output_form, weights, parallel, arguments.type, advance)
     print(f"{arguments.output}: weights in the form {arguments.output_form}, {arguments.type}")

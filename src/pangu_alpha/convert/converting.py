@@ -84,9 +84,11 @@ def weights_of_checkpoint(checkpoint: Checkpoint) -> Weights:
     return Weights(checkpoint.path, config.model, read)
 
 
-def total_bytes(model: ModelConfig) -> int:
-    """Of all parameters in float32: what `advance` is told below."""
-    return sum(4 * math.prod(row_of(name).shape(model)) for name in parameter_names(model))
+def total_bytes(model: ModelConfig, word: str = OURS) -> int:
+    """Of all that is written in the form `word`, counted in float32: what `advance` is told below."""
+    parameters = sum(4 * math.prod(row_of(name).shape(model)) for name in parameter_names(model))
+    head = 4 * model.vocab_size * model.hidden_size if word.startswith("huggingface") else 0  # a copy of the word table
+    return parameters + head
 
 
 def write_checkpoint(

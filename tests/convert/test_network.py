@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import shutil
+import zipfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from scipy.special import erf
 
 from pangu_alpha.config import ParallelConfig
 from pangu_alpha.convert import Weights, open_source, weights_of, write_dialect
+from pangu_alpha.convert.torch_file import read_torch
 from pangu_alpha.errors import CheckpointError, DamagedError
 
 os.environ.setdefault("GLOG_v", "3")  # before MindSpore is imported
@@ -169,6 +173,7 @@ def _masks(state: dict[str, NDArray[Any]]) -> None:
     state["transformer.h.0.attn.masked_bias"] = np.float32(-1e4).reshape(1)
 
 
+WEIGHT_BIAS = ("weight", "bias")
 EXTRA = np.ones(2, np.float32)
 C_FC = "transformer.h.1.mlp.c_fc.weight"
 FAULTS: list[tuple[Callable[[Path], Any], str]] = [
@@ -252,6 +257,32 @@ def from_megatron(path: Path, vocab_size: int = 50) -> Weights:
     return imported(path, "megatron", "model.num_heads=4", f"model.vocab_size={vocab_size}")
 
 
+def test_slices_are_cut_as_megatron_cuts_them(megatron: Path) -> None:
+    """Columns of what comes first, rows of what comes second, the vocabulary; the rest is whole in each slice."""
+    found = read_torch(megatron / "iter_0001000" / "mp_rank_01" / "model_optim_rng.pt").tensors
+    layer = "model.language_model.transformer.layers.0"
+    assert {name: item.shape for name, item in found.items() if ".layers.1." not in name and "QueryL" not in name} == {
+        f"{layer}.attention.query.weight": (8, 16),
+        f"{layer}.attention.query.bias": (8,),
+        f"{layer}.attention.key.weight": (8, 16),
+        f"{layer}.attention.key.bias": (8,),
+        f"{layer}.attention.value.weight": (8, 16),
+        f"{layer}.attention.value.bias": (8,),
+        f"{layer}.attention.dense.weight": (16, 8),
+        f"{layer}.attention.dense.bias": (16,),
+        f"{layer}.mlp.dense_h_to_4h.weight": (32, 16),
+        f"{layer}.mlp.dense_h_to_4h.bias": (32,),
+        f"{layer}.mlp.dense_4h_to_h.weight": (16, 32),
+        f"{layer}.mlp.dense_4h_to_h.bias": (16,),
+        **{f"{layer}.{norm}_layernorm.{part}": (16,) for norm in ("input", "post_attention") for part in WEIGHT_BIAS},
+        **{f"model.language_model.transformer.final_layernorm.{part}": (16,) for part in WEIGHT_BIAS},
+        "model.language_model.embedding.word_embeddings.weight": (128, 16),
+        "model.language_model.embedding.position_embeddings.weight": (8, 16),
+        "model.language_model.topQueryEmbedding.top_query_embeddings.weight": (8, 16),
+    }
+    assert found["model.language_model.transformer.topQueryLayer.mlp.dense_4h_to_h.weight"].shape == (16, 32)
+
+
 def test_padded_rows_of_the_vocabulary(megatron: Path) -> None:
     source = open_source(megatron, "megatron")
     assert source.tensors["language_model.embedding.word_embeddings.weight"].shape == (256, 16)
@@ -262,6 +293,21 @@ def test_padded_rows_of_the_vocabulary(megatron: Path) -> None:
             from_megatron(megatron, wrong)
     with pytest.raises(CheckpointError, match=r"A vocabulary of 40,000 is padded to 40,064, 40,192, 40,448, 40,960"):
         imported(megatron, "megatron", "model.num_heads=4")
+
+
+def test_what_the_arguments_beside_the_weights_say(megatron: Path) -> None:
+    """Heads, and the form of GeLU that Megatron was run with."""
+    for path in megatron.glob("iter_*/mp_rank_*/*.pt"):
+        with zipfile.ZipFile(path) as file:
+            entries = {name: file.read(name) for name in file.namelist()}
+        arguments = pickle.dumps({"args": Namespace(num_attention_heads=2, bias_gelu_fusion=True)}, protocol=2)
+        inner = arguments[arguments.index(b"X") : -2]  # the key and the value, without the dict around them
+        entries["archive/data.pkl"] = entries["archive/data.pkl"][:-2] + inner + b"u."
+        with zipfile.ZipFile(path, "w") as file:
+            for name, data in entries.items():
+                file.writestr(name, data)
+    found = imported(megatron, "megatron", "model.vocab_size=50")
+    assert (found.model.num_heads, found.model.gelu) == (2, "tanh")
 
 
 def test_swapped_slices_give_other_weights(megatron: Path, require_equal: Callable[[Weights], None]) -> None:

@@ -82,6 +82,14 @@ def test_weights_alone_are_no_run_to_go_on_with(tiny_project: TinyProject, folde
     assert re.search(r"holds weights alone, and no run to go on with: .* --weights imported/checkp", refused.stderr)
 
 
+def test_a_form_that_does_not_say_which_gelu_it_is_for(tiny_project: TinyProject, folder: Path) -> None:
+    out = tiny_project.pangu("checkpoint", "convert", "weights_run", "as_released", "--to", "released")
+    assert out.returncode == 0
+    assert "this network has model.gelu=erf, of which the form released says nothing" in out.stderr
+    out = tiny_project.pangu("checkpoint", "convert", "weights_run", "for_megatron", "--to", "megatron")
+    assert out.returncode == 0 and "model.gelu" not in out.stderr
+
+
 def test_another_tokenizer_is_refused(tiny_project: TinyProject, folder: Path) -> None:
     index = json.loads((step_0(folder) / "index.json").read_text())
     assert index["state"]["imported"] == {"from": "for_hf", "form": "huggingface-imone"}
@@ -97,6 +105,14 @@ def test_another_tokenizer_is_refused(tiny_project: TinyProject, folder: Path) -
     ("words", "said"),
     [
         (["for_hf", "x", "--from", "huggingface-sunzeyeah"], "is huggingface-imone, not huggingface-sunzeyeah"),
+        (["recipe.yaml", "x"], "is no form of weights that is known here"),
+        (["recipe.yaml", "x", "--from", "megatron"], "it is no pickle of tensors"),
+        (["weights_run", "x", "--to", "released", "parallel.pp=2"], "parallel.pp says nothing in the form released"),
+        (["weights_run", "x", "--to", "huggingface-imone", "parallel.mp=2"], "which has no setting of the layout"),
+        (["weights_run", "x", "--to", "megatron", "parallel.mp=two"], "parallel.mp: Input should be a valid integer"),
+        (["weights_run", "x", "--tokenizer", "tokenizer"], "--tokenizer is for importing to a checkpoint of ours"),
+        (["for_hf", "x", "--strategy", "recipe.yaml"], "--strategy is for reading the form released"),
+        (["for_hf", "x", "--type", "float16"], "--type is for writing a form of others"),
         (["for_hf", "x", "parallel.mp=2"], "any mesh reads a checkpoint of ours"),
         (["weights_run", "x", "--to", "megatron", "train.steps=2"], "is no setting of the layout"),
         (["weights_run", "for_hf", "--to", "huggingface-imone"], "is there already, and nothing is overwritten"),

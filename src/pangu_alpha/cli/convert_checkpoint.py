@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 _OURS = "pangu"
 _MAX_NAMES = 4
+_LAYOUT_KEYS = {"released": ("dp", "mp", "optimizer_sharding"), "megatron": ("mp",)}
+"""Settings of `parallel` that say into which slices a form is cut."""
+_READERS = {
+    "released": "programs that read it compute the tanh form",
+    "megatron": "Megatron-LM computes it with erf, and in the tanh form if it is run with --bias-gelu-fusion",
+}
+"""What becomes of GeLU where the form does not say it."""
 WORDS = {
     _OURS: "a checkpoint of this program: a step_* folder, or a run's output",
     "released": "as 2.6B and 13B were published: MindSpore's .ckpt slices, a strategy file and three .npy tables",
@@ -72,6 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pangu_alpha.convert import detect
 
     form = arguments.source_form or detect(arguments.source)
+    _require_sense(arguments, form)
     if form == arguments.output_form == _OURS:
         _rewrite(arguments)
         return
@@ -84,6 +92,18 @@ def run(arguments: argparse.Namespace) -> None:
         _import(arguments, form, config, weights)
     else:
         _export(arguments, weights)
+
+
+def _require_sense(arguments: argparse.Namespace, form: str) -> None:
+    """Refuse options that would be read by nobody."""
+    is_import = form != _OURS and arguments.output_form == _OURS
+    for option, is_given, is_read, reader in (
+        ("--strategy", arguments.strategy is not None, form == "released", "for reading the form released"),
+        ("--tokenizer", arguments.tokenizer is not None, is_import, "for importing to a checkpoint of ours"),
+        ("--type", arguments.type != "float32", arguments.output_form != _OURS, "for writing a form of others"),
+    ):
+        if is_given and not is_read:
+            raise ConfigError(f"{option} is {reader}; here {form} becomes {arguments.output_form}: leave it out")
 
 
 def _rewrite(arguments: argparse.Namespace) -> None:
@@ -133,7 +153,7 @@ def _from_others(arguments: argparse.Namespace, form: str) -> tuple[RunConfig, W
     return weights_of(source, network)
 
 
-def _layout(overrides: Sequence[str]) -> ParallelConfig:
+def _layout(form: str, overrides: Sequence[str]) -> ParallelConfig:
     """The layout that `overrides` say of slices that others read; nothing of how a run was trained matters to it."""
     from pydantic import ValidationError
 
@@ -142,8 +162,11 @@ def _layout(overrides: Sequence[str]) -> ParallelConfig:
 
     values = {}
     for word in overrides:
-        key, _, text = word.partition("=")
-        values[key.removeprefix("parallel.")] = parse_yaml(text)
+        key, _, text = word.removeprefix("parallel.").partition("=")
+        if key not in _LAYOUT_KEYS.get(form, ()):
+            known = ", ".join(f"parallel.{name}" for name in _LAYOUT_KEYS.get(form, ())) or "no setting of the layout"
+            raise ConfigError(f"parallel.{key} says nothing in the form {form}, which has {known}")
+        values[key] = parse_yaml(text)
     try:
         return ParallelConfig(**values)
     except ValidationError as error:
@@ -181,9 +204,15 @@ def _import(arguments: argparse.Namespace, form: str, config: RunConfig, weights
 
 
 def _export(arguments: argparse.Namespace, weights: Weights) -> None:
-    from pangu_alpha.convert import total_bytes, write_dialect
+    from pangu_alpha.convert import DIALECTS, total_bytes, write_dialect
 
-    parallel = _layout([word for word in arguments.overrides if word.startswith("parallel.")])
+    form, gelu = arguments.output_form, weights.model.gelu
+    parallel = _layout(form, [word for word in arguments.overrides if word.startswith("parallel.")])
+    if form in _READERS and gelu != DIALECTS[form].gelu:
+        say(
+            f"this network has model.gelu={gelu}, of which the form {form} says nothing: {_READERS[form]}. To import "
+            f"it again, give model.gelu={gelu}"
+        )
     with progress("exporting", total_bytes(weights.model, arguments.output_form), "bytes") as advance:
         write_dialect(arguments.output, arguments.output_form, weights, parallel, arguments.type, advance)
     print(f"{arguments.output}: weights in the form {arguments.output_form}, {arguments.type}")

@@ -38,7 +38,8 @@ def detect(path: Path) -> str:
     Raises:
         CheckpointError: it is none of them, or it cannot be read.
     """
-    if (path / "index.json").is_file() or list_checkpoints(path) or list_checkpoints(path / CHECKPOINTS):
+    roots = (path, path / CHECKPOINTS) if path.is_dir() else ()
+    if (path / "index.json").is_file() or any(map(list_checkpoints, roots)):
         return OURS
     if path.suffix == ".pt" or (path / LATEST).exists() or any(path.glob("mp_rank_*")):
         return "megatron"

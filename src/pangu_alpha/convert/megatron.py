@@ -89,7 +89,7 @@ def _cuts() -> dict[str, int]:
         cut = row_of(ours).cut[::-1] if place.is_transposed else row_of(ours).cut
         if "mp" in cut:
             found[place.name] = cut.index("mp")
-    return {**found, DIALECT.tables[2]: 0}
+    return found
 
 
 def _cut_of(name: str) -> int | None:

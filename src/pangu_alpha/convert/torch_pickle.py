@@ -34,6 +34,10 @@ _HARMLESS = {
 """What is there beside tensors in files of trainings; of each an object is made that does nothing."""
 
 
+class RefusedError(pickle.UnpicklingError):
+    """A pickle that could be read, and that says something that is not wanted."""
+
+
 class Inert:
     """Stands for an object that is of no use here."""
 
@@ -88,7 +92,7 @@ def load_pickle(file: BinaryIO) -> Any:
     """
     try:
         return _Reader(file, encoding="utf-8").load()
-    except pickle.UnpicklingError:
+    except RefusedError:
         raise
     except Exception as error:  # whatever a made-up program of the pickle machine may run into
         raise pickle.UnpicklingError(f"it is no pickle of tensors ({type(error).__name__}: {error})") from error
@@ -108,14 +112,14 @@ class _Reader(pickle.Unpickler):
             return OrderedDict
         if (module, name) in _HARMLESS:
             return Inert
-        raise pickle.UnpicklingError(
+        raise RefusedError(
             f"it wants to call {module}.{name}, which has no place in a file of weights and may be an attack"
         )
 
     def persistent_load(self, pid: Any, /) -> Storage:
         word, kind, key, _place, numel, *rest = pid
         if word != "storage" or not isinstance(kind, StorageType) or type(numel) is not int or any(rest):
-            raise pickle.UnpicklingError(f"a storage of an unknown form: {pid!r}")
+            raise RefusedError(f"a storage of an unknown form: {pid!r}")
         return Storage(str(key), kind, numel)
 
 
@@ -126,9 +130,9 @@ def _noted(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[i
         expected.insert(0, count)
         count *= rows
     if any(rows > 1 and step != right for rows, step, right in zip(size, stride, expected, strict=True)):
-        raise pickle.UnpicklingError(f"a tensor {list(size)} that does not lie row by row: save it as .contiguous()")
+        raise RefusedError(f"a tensor {list(size)} that does not lie row by row: save it as .contiguous()")
     if offset < 0 or min(size, default=1) < 0 or offset + count > storage.numel:
-        raise pickle.UnpicklingError(f"a tensor {list(size)} that leaves its storage of {storage.numel:,} numbers")
+        raise RefusedError(f"a tensor {list(size)} that leaves its storage of {storage.numel:,} numbers")
     return Noted(storage, offset, tuple(size))
 
 

@@ -150,7 +150,7 @@ class Workshop:
         self.fails: int | None = None
         self.config: RunConfig | None = None
 
-    def __call__(self, config: RunConfig, level: int) -> "Workshop":
+    def __call__(self, config: RunConfig, level: int, with_validation: bool = False) -> "Workshop":
         self.config = config
         return self
 

@@ -25,6 +25,7 @@ from pangu_alpha.training.backend import Step, reader
 from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import Limits, update_scalars
+from pangu_alpha.verification.reference import start
 
 # The programs of tests/end_to_end/test_train_emulator.py.
 RECIPE = {
@@ -129,6 +130,18 @@ def test_only_padding_has_no_loss(emulated: EmulatedStep) -> None:
     values = {field.name: getattr(batch(0), field.name) for field in fields(Batch)}
     (result,) = train(emulated, [Batch(**{**values, "loss_mask": 0 * batch(0).loss_mask})])
     assert (result.loss, result.grad_norm) == (0.0, 0.0)
+
+
+def test_gelu_with_the_error_function() -> None:
+    """The network of weights for Hugging Face, cut over two ranks, with every weight large enough to show."""
+    config, alone = recipe("parallel.mp=2", "model.gelu=erf"), recipe("model.gelu=erf")
+    values = start(config.model, 1)
+    emulated, one_process = emulated_step(config), ProcessStep(build_network(alone.model, 1), alone)
+    for step in (emulated, one_process):
+        step.load(reader(values))
+    for own, other in zip(*(train(step, [batch(0), batch(1)]) for step in (emulated, one_process)), strict=True):
+        assert own.loss == pytest.approx(other.loss, rel=3e-6)
+        assert own.grad_norm == pytest.approx(other.grad_norm, rel=1e-5)
 
 
 def test_ranks_that_disagree_are_reported(emulated: EmulatedStep, monkeypatch: pytest.MonkeyPatch) -> None:

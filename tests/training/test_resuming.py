@@ -47,6 +47,16 @@ def test_another_network_is_refused_by_name(make_config: Callable[..., RunConfig
         compare_settings(saved, make_config(setting), "runs/a/step_1")
 
 
+def test_what_an_older_checkpoint_does_not_know_of_its_network_was_the_default(
+    make_config: Callable[..., RunConfig],
+) -> None:
+    saved: dict[str, Any] = make_config().model_dump(mode="json")
+    del saved["model"]["gelu"]
+    assert compare_settings(saved, make_config("model.gelu=tanh"), "it") == []
+    with pytest.raises(CheckpointError, match=r"model\.gelu is tanh there and erf in the settings"):
+        compare_settings(saved, make_config("model.gelu=erf"), "it")
+
+
 def test_all_that_differs_is_named_at_once(make_config: Callable[..., RunConfig]) -> None:
     saved = make_config().model_dump(mode="json")
     with pytest.raises(CheckpointError, match=r"model\.num_heads is .*; optimizer\.kind is "):

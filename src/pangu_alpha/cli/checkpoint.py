@@ -1,4 +1,4 @@
-"""`pangu checkpoint`: what a run has saved, whether it is whole, how two differ, and the same in another layout.
+"""`pangu checkpoint`: what a run has saved, whether it is whole, how two differ, and the same in another form.
 
 The checkpoint package is imported by the functions that work, so that `--help` does not wait for NumPy.
 """
@@ -11,9 +11,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pangu_alpha.cli import convert_checkpoint
 from pangu_alpha.console import progress, say, si
 from pangu_alpha.errors import CheckpointError, DamagedError
-from pangu_alpha.run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
     from pangu_alpha.checkpoint import Checkpoint
@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n  pangu checkpoint list runs/tiny_cpu\n  pangu checkpoint show runs/tiny_cpu --ranks\n"
         "  pangu checkpoint check runs/tiny_cpu\n"
         "  pangu checkpoint diff runs/a/checkpoints/step_00000100 runs/b/checkpoints/step_00000100\n"
-        "  pangu checkpoint convert runs/a converted parallel.dp=1 parallel.mp=4"
+        "  pangu checkpoint convert runs/a converted parallel.dp=1 parallel.mp=4\n"
+        "  pangu checkpoint convert pangu_2_6B imported --tokenizer vocab.model"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
@@ -54,17 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
               "pangu checkpoint diff runs/a runs/b")  # fmt: skip
     one.add_argument("first", type=Path, help=_PATH)
     one.add_argument("second", type=Path, help=_PATH)
-    one = add("convert", "write it in another layout", "Write a checkpoint as the ranks of another mesh would have: "
-              "without settings as one process.",
-              "pangu checkpoint convert runs/a converted parallel.dp=1 parallel.mp=4")  # fmt: skip
-    one.add_argument("source", type=Path, help=_PATH)
-    one.add_argument("output", type=Path, help="a new run's output; the checkpoint keeps its step")
-    one.add_argument("overrides", nargs="*", metavar="parallel.key=value", help="the layout")
+    one = add("convert", "write it in another layout or form", convert_checkpoint.DESCRIPTION, "")
+    one.epilog = convert_checkpoint.EXAMPLES
+    convert_checkpoint.add_arguments(one)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu checkpoint ...`."""
-    actions = {"list": _list, "show": _show, "check": _check, "diff": _diff, "convert": _convert}
+    actions = {"list": _list, "show": _show, "check": _check, "diff": _diff, "convert": convert_checkpoint.run}
     actions[arguments.action](arguments)
 
 
@@ -118,6 +116,8 @@ def _show(arguments: argparse.Namespace) -> None:
         "versions": ", ".join(f"{name} {value}" for name, value in versions.items()) or "-",
         "files": f"{len(found.index.files):,} of {si(found.num_bytes)}B together",
     }  # fmt: skip
+    if imported := found.state.get("imported"):
+        rows["imported from"] = f"{imported['from']}, in the form {imported['form']}"
     for group in GROUPS:
         tensors = {name: cells for name, cells in found.index.tensors.items() if group_of(name) == group}
         elements = sum(math.prod(cells.shape) for cells in tensors.values())
@@ -193,27 +193,3 @@ def _diff(arguments: argparse.Namespace) -> None:
         print(f"{len(differing):,} of {len(first.index.tensors):,} tensors differ")
         sys.exit(1)
     print(f"all {len(first.index.tensors):,} tensors are equal to the bit")
-
-
-def _convert(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.checkpoint import list_checkpoints, step_name
-    from pangu_alpha.checkpoint.comparing import rewrite
-    from pangu_alpha.config import ParallelConfig, build_config
-    from pangu_alpha.errors import ConfigError
-    from pangu_alpha.locks import only_one
-
-    found = _open(arguments.source)
-    wrong = [word for word in arguments.overrides if not word.startswith("parallel.")]
-    if wrong:
-        raise ConfigError(f"{wrong[0]} is no setting of the layout: only parallel.* can be given here")
-    settings = {**found.of_run("config"), "parallel": ParallelConfig().model_dump(mode="json")}
-    config = build_config(settings, arguments.overrides, source=f"{found.path}/index.json")
-    path = arguments.output / CHECKPOINTS / step_name(found.step)
-    if list_checkpoints(path.parent):
-        raise CheckpointError(f"{arguments.output} has checkpoints already: name a new output")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    state = {**found.state, "config": config.model_dump(mode="json")}
-    lock = only_one(arguments.output / ".rank_0.lock", f"the run {arguments.output}", "name a new output")
-    with lock, progress("converting", found.num_bytes, "bytes") as advance:
-        rewrite(found, path.parent, config.model, config.parallel, state, advance)
-    print(f"{path}: the same tensors as {config.parallel.num_devices:,} ranks write them")

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "examples:\n  pangu train configs/tiny_cpu.yaml\n  pangu train tiny_cpu train.steps=200 output=runs/short\n"
+        "  pangu train tiny_cpu --weights runs/novel output=runs/poems data.train='[{path: poems}]'\n"
         "  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml\n"
         "  pangu train tiny_cpu train.num_micro_batches=2 --mesh dp=2,mp=2,pp=2\n"
         "  mpirun -n 8 pangu train tiny_cpu train.num_micro_batches=2 --backend emulator --mesh dp=2,mp=2,pp=2"
@@ -56,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mesh", default="", metavar="dp=D,mp=M,pp=P", help="a short way of writing parallel.dp=D parallel.mp=M ..."
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="PATH",
+        help="begin with these weights (a step_* folder or a run's output, imported or trained here) instead of drawn "
+        "ones, with a new schedule and the first sample; a run that has checkpoints of its own goes on from them",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show MindSpore's warnings")
 
@@ -91,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
             for heartbeat in heartbeats:
                 heartbeat.report(phase, step)
 
-        _train(config, arguments.verbose, report, processes)
+        _train(config, arguments.weights, arguments.verbose, report, processes)
 
 
 def alone(output: Path, rank: int) -> AbstractContextManager[None]:
@@ -127,7 +135,9 @@ def _mesh_overrides(mesh: str) -> list[str]:
     return [f"parallel.{part}" for part in parts]
 
 
-def _train(config: RunConfig, verbose: bool, report: Reporter, processes: Processes | None) -> None:
+def _train(
+    config: RunConfig, weights: Path | None, verbose: bool, report: Reporter, processes: Processes | None
+) -> None:
     from pangu_alpha.data import open_training_data, open_validation_data
 
     tokenizer_fingerprint = None
@@ -150,6 +160,8 @@ def _train(config: RunConfig, verbose: bool, report: Reporter, processes: Proces
 
     trainer = Trainer(config, training_data, backend, default_callbacks(), report)
     trainer.resume()
+    if weights is not None:
+        trainer.start_from(weights)
     if trainer.is_main:
         _introduce(config, trainer.progress.step, processes)
     trainer.run()

@@ -39,6 +39,9 @@ class ModelConfig(Settings):
     """Where the last LayerNorm sits: before the query layer in the released 2.6B and 13B, after it in the 200B."""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Probability of dropping an element of the embedding, the attention weights and both outputs of a layer."""
+    gelu: Literal["tanh", "erf"] = "tanh"
+    """GeLU in its tanh form, as in the released network, or with the error function, as in its copies for Hugging Face.
+    Weights are made for one of them."""
     compute_dtype: ComputeDtype = "float16"
     """Type of matrix products and activations. Parameters, LayerNorm, softmax and loss are always float32."""
 

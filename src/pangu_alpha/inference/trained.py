@@ -78,6 +78,9 @@ def _open_tokenizer(checkpoint: Checkpoint, path: Path | None) -> Tokenizer:
         )
     tokenizer = load_tokenizer(path)
     expected = checkpoint.of_run("tokenizer_fingerprint")
+    if expected is None:
+        say(f"{checkpoint.path} does not say to which tokenizer its weights belong: {path} is taken as it is")
+        return tokenizer
     if tokenizer.fingerprint != expected:
         raise TokenizerError(
             f"{path} is the tokenizer {tokenizer.fingerprint}, but {checkpoint.path} was trained with {expected}: "

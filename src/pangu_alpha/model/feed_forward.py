@@ -7,7 +7,7 @@ from mindspore import Tensor, nn
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.model.linear import Linear
-from pangu_alpha.model.operators import Gelu
+from pangu_alpha.model.operators import ErfGelu, Gelu
 
 
 class FeedForward(nn.Cell):
@@ -17,7 +17,7 @@ class FeedForward(nn.Cell):
         super().__init__()
         size, inner, dtype = config.hidden_size, config.feed_forward_size, compute_dtype(config)
         self.expand = Linear(size, inner, dtype)
-        self.gelu = Gelu()
+        self.gelu = Gelu() if config.gelu == "tanh" else ErfGelu()
         self.contract = Linear(inner, size, dtype)
 
     def construct(self, x: Tensor) -> Tensor:

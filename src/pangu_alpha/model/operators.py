@@ -17,6 +17,7 @@ EPSILON = 1e-5
 """Added to the variance in a LayerNorm (released code)."""
 _LINEAR = 2.0 * math.sqrt(2.0 / math.pi)
 _CUBIC = 0.044715 * _LINEAR
+_INVERSE_ROOT_2 = math.sqrt(0.5)
 
 
 def on_cpu() -> bool:
@@ -72,6 +73,25 @@ class SigmoidGelu(nn.Cell):
         # The dependency keeps the sum over rows that follows (the bias's gradient) out of this kernel, which would be
         # three times as slow with it.
         return (ops.depend(gradient, out),)
+
+
+class ErfGelu(nn.Cell):
+    """GeLU as it is defined, ½x(1 + erf(x/√2)). MindSpore cannot split its own operator for that over ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cast = ops.Cast()
+        self.shrink = ops.Mul()
+        self.erf = ops.Erf()
+        self.add_one = ops.Add()
+        self.halve = ops.Mul()
+        self.multiply = ops.Mul()
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Elementwise, in the type of `x`; computed in float32, as a device's GeLU is."""
+        wide = self.cast(x, ms.float32)
+        share = self.halve(self.add_one(self.erf(self.shrink(wide, _INVERSE_ROOT_2)), 1.0), 0.5)
+        return self.cast(self.multiply(wide, share), x.dtype)
 
 
 class RowLoss(nn.Cell):

@@ -36,7 +36,8 @@ def sharding_page() -> str:
         match = _SECTION.match(name)
         assert match is not None
         left, right = _draw_row(row), _draw_row(by_rows[name])
-        line = _line(f"`{name[match.end() + 1 :]}`", left, "=" if left == right else right)
+        condition = f", with `model.gelu={row.gelu}`" if row.gelu else ""
+        line = _line(f"`{name[match.end() + 1 :]}`{condition}", left, "=" if left == right else right)
         sections[match.group()].append(line)
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for place, rows in sections.items():

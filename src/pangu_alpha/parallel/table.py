@@ -42,6 +42,8 @@ class PrimitiveRow:
     is_recomputed: bool = False
     """Whether selective rematerialisation computes it again: attention's scores after their product, and elementwise
     functions. Matrix products and communication are kept."""
+    gelu: Literal["tanh", "erf"] | None = None
+    """The `model.gelu` that the primitive belongs to; None: every network has it."""
     stage: Literal["first", "own", "last"] = "own"
     """The pipeline stage that runs it; `own` is that of its layer, for each of the layers."""
 
@@ -120,7 +122,7 @@ def _layer(hidden: Dims) -> dict[str, PrimitiveRow]:
         "layer.add_attention": _same(hidden, 2),
         **_norm("layer.feed_forward_norm", hidden, is_recomputed=True),
         **_column_parallel("layer.feed_forward.expand", gathers_rows=True),
-        "layer.feed_forward.gelu.gelu": _same(("dp", "mp"), 1, is_recomputed=True),
+        **_gelu("layer.feed_forward.gelu", ("dp", "mp")),
         **_row_parallel("layer.feed_forward.contract", hidden),
         **_dropout("layer.feed_forward_dropout", hidden, is_recomputed=True),
         "layer.add_feed_forward": _same(hidden, 2),
@@ -172,6 +174,20 @@ def _row_parallel(name: str, hidden: Dims) -> dict[str, PrimitiveRow]:
 
 def _norm(name: str, hidden: Dims, *, is_recomputed: bool = False) -> dict[str, PrimitiveRow]:
     return {f"{name}.normalise.layer_norm": PrimitiveRow((hidden, (None,), (None,)), is_recomputed=is_recomputed)}
+
+
+def _gelu(name: str, x: Dims) -> dict[str, PrimitiveRow]:
+    rows = {
+        f"{name}.shrink": PrimitiveRow((x, _SCALAR)),
+        f"{name}.erf": PrimitiveRow((x,)),
+        f"{name}.add_one": PrimitiveRow((x, _SCALAR)),
+        f"{name}.halve": PrimitiveRow((x, _SCALAR)),
+        f"{name}.multiply": PrimitiveRow((x, x)),
+    }
+    return {
+        f"{name}.gelu": PrimitiveRow((x,), is_recomputed=True, gelu="tanh"),
+        **{place: replace(row, is_recomputed=True, gelu="erf") for place, row in rows.items()},
+    }
 
 
 def _dropout(name: str, x: Dims, *, is_recomputed: bool = False) -> dict[str, PrimitiveRow]:

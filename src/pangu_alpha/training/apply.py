@@ -30,19 +30,21 @@ def shard(loss: PanguAlphaLoss, mesh: Mesh) -> None:
         ConfigError: a primitive has no row, or a row no primitive: the table and the network have drifted apart.
     """
     table = sharding_table(mesh.sequence_parallel)
-    unused = set(table)
+    used = set()
     for name, primitive in primitives(loss):
         if name not in table:
             raise ConfigError(
                 f"the sharding table has no row for {name} ({primitive.name}): add it to parallel/table.py"
             )
-        unused.discard(name)
+        used.add(name)
         row = table[name]
         strategy = tuple(sizes(dims, mesh) for dims in row.inputs)
         if row.output is None:
             primitive.shard(strategy)
         else:
             primitive.shard(strategy, out_strategy=(sizes(row.output, mesh),))
+    forms = {table[name].gelu for name in used} | {None}
+    unused = {name for name, row in table.items() if row.gelu in forms} - used
     if unused:
         raise ConfigError(f"rows of the sharding table without a primitive: {', '.join(sorted(unused))}")
 

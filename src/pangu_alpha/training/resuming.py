@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pangu_alpha.checkpoint import Checkpoint, candidates, list_checkpoints, step_name
-from pangu_alpha.config import RunConfig
+from pangu_alpha.config import ModelConfig, RunConfig
 from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.run_folder import CHECKPOINTS
@@ -31,6 +31,7 @@ EFFECTS: Mapping[str, Effect] = {
     "model.seq_length": "mathematics",
     "model.final_norm": "mathematics",
     "model.dropout": "course",
+    "model.gelu": "mathematics",
     "model.compute_dtype": "mathematics",
     "data.train": "nothing",
     "data.validation": "nothing",
@@ -85,7 +86,8 @@ def compare_settings(saved: Mapping[str, Any], config: RunConfig, path: object) 
     """A line for each setting of `config` that changes the course of the run that was `saved`.
 
     Args:
-        saved: the settings in a checkpoint. One that it does not know, because it is older, is not compared.
+        saved: the settings in a checkpoint. One that it does not know, because it is older, is not compared, unless
+            it is of the network: that had its default then.
         config: those to go on with.
         path: of the checkpoint, for messages.
 
@@ -94,6 +96,9 @@ def compare_settings(saved: Mapping[str, Any], config: RunConfig, path: object) 
     """
     wanted = dict(_leaves(config.model_dump(mode="json")))
     before = dict(_leaves(saved))
+    for name, field in ModelConfig.model_fields.items():
+        if not field.is_required():  # what an older checkpoint does not know of its network was as it is by default
+            before.setdefault(f"model.{name}", field.default)
     differing = [name for name, value in wanted.items() if name in before and before[name] != value]
     refused = [name for name in differing if effect_of(name) == "mathematics"]
     if refused:

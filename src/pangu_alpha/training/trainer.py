@@ -21,7 +21,7 @@ from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData, next_numbers
 from pangu_alpha.errors import CheckpointError, DamagedError, TrainingError
-from pangu_alpha.parallel.parameters import Shape, row_of, tensor_names
+from pangu_alpha.parallel.parameters import Shape, parameter_names, row_of, tensor_names
 from pangu_alpha.run_folder import CHECKPOINTS
 from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
@@ -32,6 +32,7 @@ from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import compare_settings
 from pangu_alpha.training.scalars import update_scalars
 from pangu_alpha.training.spikes import Spike, SpikeDetector
+from pangu_alpha.training.starting import load_weights
 from pangu_alpha.training.workers import Workers
 
 
@@ -216,6 +217,23 @@ class Trainer:
         if list_checkpoints(root):
             raise CheckpointError(f"all checkpoints under {root} are damaged. Remove them to start anew")
 
+    def start_from(self, path: Path) -> None:
+        """Start with the weights of a checkpoint, or of a run's output, unless this run has gone on from its own.
+
+        Raises:
+            CheckpointError: they are of another network, or the ranks see different ones.
+            TokenizerError: they belong to another tokenizer than the training data.
+        """
+        if self.progress.step:
+            if self.is_main:
+                say(f"--weights {path} is not read: this run has begun, and goes on from its own checkpoint")
+            return
+        shapes = {name: self.shapes[name] for name in parameter_names(self.config.model)}
+        tokenizer = self.training_data.tokenizer_fingerprint
+        found = load_weights(path, self._backend.step, self.workers, self.config.model, shapes, tokenizer)
+        if self.is_main:
+            say(f"starting with the weights of {found.path}: step 0, moments of 0, the first sample")
+
     def _require_same(self, root: Path, checkpoint: Checkpoint | None) -> None:
         """Refuse ranks that would go on from different places: their sums would mean nothing."""
         mine = "none" if checkpoint is None else f"step {checkpoint.step}"
@@ -232,6 +250,11 @@ class Trainer:
         Raises:
             CheckpointError: it is of another network, or of other training data.
         """
+        if checkpoint.of_run("data_fingerprint") is None:
+            raise CheckpointError(
+                f"{checkpoint.path} holds weights alone, and no run to go on with: start a new one with "
+                f"--weights {checkpoint.path} and another output"
+            )
         for line in compare_settings(checkpoint.of_run("config"), self.config, checkpoint.path):
             if self.is_main:
                 say(f"other than before: {line}")

@@ -25,6 +25,7 @@ UNARY = [
     "Sigmoid",
     "ReLU",
     "GeLU",
+    "Erf",
 ]
 INTEGER = ["Add", "Sub", "Mul", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "RightShift", "Maximum", "Equal"]
 
@@ -87,6 +88,10 @@ def test_add_n_and_muls(run_kernel: Callable[..., Any]) -> None:
     terms = tuple(np.full((2, 2), value, np.float32) for value in (1, 10, 100))
     assert run_kernel("AddN", terms).tolist() == [[111, 111]] * 2
     assert run_kernel("Muls", terms[1], 2.5).tolist() == [[25, 25]] * 2
+
+
+def test_power(run_kernel: Callable[..., Any]) -> None:
+    assert run_kernel("PowTensorScalar", np.array([3.0, -2.0]), 2).tolist() == [9.0, 4.0]
 
 
 def test_gelu_is_the_tanh_form(run_kernel: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from pangu_alpha.emulator.kernels.registry import kernel
 from pangu_alpha.program.graph import Array
@@ -41,6 +42,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Tanh": np.tanh,
     "IsFinite": np.isfinite,
     "Select": np.where,
+    "PowTensorScalar": np.power,
 }
 for _primitive, _function in _FUNCTIONS.items():
     kernel(_primitive)(_function)
@@ -48,6 +50,7 @@ for _primitive, _function in _FUNCTIONS.items():
 _NATURAL = {"base": -1.0, "scale": 1.0, "shift": 0.0}
 kernel("Exp", only=_NATURAL)(np.exp)
 kernel("Log", only=_NATURAL)(np.log)
+kernel("Erf")(special.erf)
 
 _GELU_LINEAR = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715

@@ -1,0 +1,85 @@
+"""Starting a run from weights alone, of this program or imported ones: fresh moments, a new schedule, the first sample.
+
+That is no resume: nothing else of the run that made the weights is taken over, and nothing of it has to fit but the
+network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pangu_alpha.checkpoint import Checkpoint, load_from
+from pangu_alpha.config import ModelConfig
+from pangu_alpha.console import say
+from pangu_alpha.errors import CheckpointError, TokenizerError
+from pangu_alpha.parallel.parameters import MOMENTS, Shape
+from pangu_alpha.parallel.parts import Box
+from pangu_alpha.training.backend import Step
+from pangu_alpha.training.workers import Workers
+
+_FREE = ("dropout", "compute_dtype")
+"""Settings of `model` that may be others than those of the run that made the weights."""
+
+
+def load_weights(
+    path: Path, step: Step, workers: Workers, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str
+) -> Checkpoint:
+    """Give `step` the weights at `path`, a checkpoint or a run's output, and moments of 0.
+
+    Args:
+        path: of the weights.
+        step: to fill.
+        workers: all read the same weights, or none does.
+        model: the network.
+        shapes: of its parameters, without padding.
+        tokenizer: fingerprint of the one that the training data is made with.
+
+    Raises:
+        CheckpointError: they are of another network, or the ranks see different ones.
+        TokenizerError: they belong to another tokenizer.
+    """
+
+    def load(checkpoint: Checkpoint) -> Checkpoint:
+        _require_network(checkpoint, model)
+        checkpoint.require(shapes, weights_only=True)
+        _require_tokenizer(checkpoint, tokenizer)
+        if not workers.is_equal(checkpoint.index.checksum):
+            raise CheckpointError(
+                f"the ranks of this job do not see the same weights at {path}: give all of them a copy"
+            )
+
+        def read(name: str, box: Box) -> NDArray[np.floating]:
+            return np.zeros(box.shape, np.float32) if name.startswith(MOMENTS) else checkpoint.read(name, box)
+
+        step.load(read)
+        return checkpoint
+
+    return load_from(path, load, say)
+
+
+def _require_network(checkpoint: Checkpoint, model: ModelConfig) -> None:
+    saved = checkpoint.of_run("config").get("model", {})
+    problems = []
+    for name, value in model.model_dump(mode="json").items():
+        default = ModelConfig.model_fields[name].default  # of what an older checkpoint does not know
+        if name not in _FREE and saved.get(name, default) != value:
+            problems.append(f"model.{name} is {saved.get(name, default)} there and {value} in the settings")
+    if problems:
+        raise CheckpointError(
+            f"{checkpoint.path} holds the weights of another network: {'; '.join(problems)}. Set them as they are there"
+        )
+
+
+def _require_tokenizer(checkpoint: Checkpoint, tokenizer: str) -> None:
+    theirs = checkpoint.state.get("tokenizer_fingerprint")
+    if theirs is None:
+        say(f"{checkpoint.path} does not say to which tokenizer its weights belong: that of the training data is taken")
+    elif theirs != tokenizer:
+        raise TokenizerError(
+            f"the training data is made with the tokenizer {tokenizer}, and {checkpoint.path} belongs to {theirs}: its "
+            "ids would mean other text. Pack the text with that tokenizer"
+        )

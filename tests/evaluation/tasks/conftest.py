@@ -1,0 +1,27 @@
+"""The data sets' files, and a tokenizer of their characters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.evaluation.tasks.published import published, write_published
+
+from pangu_alpha.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+
+RELEASED = Path(__file__).parents[3] / "shared" / "data" / "pangu_alpha_vocab.model"
+
+
+@pytest.fixture(scope="session")
+def data_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data_sets")
+    write_published(folder, published())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """Pieces of several characters, so that tokens can span the end of a context."""
+    folder = tmp_path_factory.mktemp("pieces") / "tokenizer"
+    train_tokenizer([text for files in published().values() for text in files.values()], folder, 900)
+    return load_tokenizer(folder)

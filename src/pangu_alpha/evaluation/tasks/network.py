@@ -29,8 +29,8 @@ ROW_TOKENS = 512
 """Tokens computed at once: enough to keep a processor busy, and few enough that the mask of a tree stays small."""
 LEAST_REMEMBERED = 32
 """Tokens that questions must have in common before their keys and values are kept."""
-_BUCKETS = (32, 128, 512, 1024, 2048, 4096, 8192)
-"""Lengths that graphs are compiled for; what is shorter is filled up."""
+_BUCKETS = (128, 512, 1024, 2048, 4096, 8192)
+"""Lengths that graphs are compiled for; what is shorter is filled up. Few: compiling one takes seconds."""
 
 
 class TreeLayer(nn.Cell):
@@ -160,7 +160,6 @@ class NetworkScorer:
         tokenizer: Tokenizer,
         facts: dict[str, object],
         batch_size: int = 8,
-        row_tokens: int = ROW_TOKENS,
     ) -> None:
         """Args:
         network: with its weights, not in training mode.
@@ -168,10 +167,10 @@ class NetworkScorer:
         tokenizer: the one it was trained with.
         facts: what tells it from other networks.
         batch_size: continuations generated together, at least 1.
-        row_tokens: tokens of a row, into which trees are packed.
         """
         self.tokenizer, self.window = tokenizer, config.seq_length
-        self._config, self._facts, self._row_tokens = config, facts, row_tokens
+        self.row_tokens = ROW_TOKENS
+        self._config, self._facts = config, facts
         self._prices, self._tree = TreePrices(network).set_train(False), TreeNetwork(network).set_train(False)
         self._generator = Generator(network, config, tokenizer, batch_size)
         empty = Tensor(np.zeros((config.num_layers, 1, config.num_heads, 1, config.head_size)), compute_dtype(config))
@@ -216,9 +215,9 @@ class NetworkScorer:
         for number, question in enumerate(questions):
             # The candidates of a question stay together where a row can hold them.
             whole = self._new_tree(memory).num_new(question.candidates)
-            parts = [question.candidates] if whole < self._row_tokens else [(one,) for one in question.candidates]
+            parts = [question.candidates] if whole < self.row_tokens else [(one,) for one in question.candidates]
             for part in parts:
-                if owners and len(tree.tokens) + tree.num_new(part) > self._row_tokens:
+                if owners and len(tree.tokens) + tree.num_new(part) > self.row_tokens:
                     yield tree, owners
                     tree, owners = self._new_tree(memory), []
                 for candidate in part:

@@ -72,15 +72,15 @@ def ask(task: Task, item: Item, examples: Sequence[str], tokenizer: Tokenizer, w
         if _length(candidates) <= room:
             return Question(task, item, candidates, number, None)
     longest = max((len(text) for name, text in item.fields.items() if name in LONG_FIELDS), default=0)
-    fits, fails = -1, longest
+    fits, fails = 0, longest
     while fails - fits > 1:
         limit = (fits + fails) // 2
         if _length(_candidates(task, item, "", limit, tokenizer)) <= room:
             fits = limit
         else:
             fails = limit
-    if fits < 0:
-        least = _length(_candidates(task, item, "", 0, tokenizer))
+    if fits == 0:
+        least = _length(_candidates(task, item, "", 1, tokenizer))
         made = f" and {task.max_new_tokens} new ones" if task.method == "generation" else ""
         raise DataError(
             f"{task.name}: item {item.id} has {least} tokens{made} without its long texts, but the network sees "

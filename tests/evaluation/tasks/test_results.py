@@ -17,7 +17,7 @@ NLI = ("对", "或许", "错")
 def write(
     folder: Path, task: str, records: Sequence[dict[str, Any]], shots: str = "0", seed: int = 1, **more: Any
 ) -> None:
-    header = {"task": task, "shots": shots, "seed": seed, "settings": {}, "num_items": len(records), **more}
+    header = {"task": task, "shots": shots, "seed": seed, "settings": {}, "num_items": len(records)} | more
     header |= {"network": {"name": "n", "parameters": 10}, "items": "x", "examples": {}}
     (folder / "answers").mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(one, ensure_ascii=False) + "\n" for one in [header, *records]]
@@ -116,6 +116,20 @@ def test_the_majority_of_free_answers_is_the_commonest_reference(tmp_path: Path)
     )
     result = results_of(tmp_path)["accuracy"]
     assert (result.value, result.chance, result.majority) == (20.0, None, 60.0)
+
+
+def test_settings_are_those_that_it_was_asked_with(tmp_path: Path) -> None:
+    # Each item offers two of the labels: 错 is right most often, but not in one place.
+    records = [
+        choice(0, 0, 0, 0, ("错", "对")),
+        choice(1, 1, 0, 0, ("对", "错")),
+        choice(2, 1, 0, 0, ("对", "错")),
+        choice(3, 0, 0, 0, ("对", "或许"), examples=1),
+    ]
+    write(tmp_path, "few_tnews", records, "few", settings={"num_choices": 2, "few": 1})
+    result = results_of(tmp_path)["mean"]
+    assert result.majority == 100.0
+    assert "3 of 4 items had room for fewer examples" in result.notes
 
 
 def test_a_perplexity_is_of_all_tokens_together(tmp_path: Path) -> None:

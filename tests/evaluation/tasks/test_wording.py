@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,32 @@ def test_characters_of_several_tokens_are_not_torn(pieces: Tokenizer) -> None:
         assert len(pieces.decode(ids[: start + 4]).rstrip("\ufffd")) > cut
 
 
+class Joining(Tokenizer):
+    """Joins the last two letters of abc when nothing follows, and has a tiger in four bytes."""
+
+    def __init__(self) -> None:
+        self.parts = [b"a", b"bc", b"ab", b"c", *(bytes([byte]) for byte in "🐯".encode())]
+
+    def encode(self, text: str) -> list[int]:
+        return {"abc": [0, 1], "abc🐯": [2, 3, 4, 5, 6, 7]}[text]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return b"".join(self.parts[id_] for id_ in ids).decode(errors="replace")
+
+    def _join(self, ids: list[int]) -> str:
+        return self.decode(ids)
+
+
+def test_a_character_of_bytes_is_scored_from_its_first_byte() -> None:
+    tokenizer = Joining()
+    assert first_scored(tokenizer.encode("abc🐯"), "abc", tokenizer) == 2
+
+
 def test_candidates_with_one_context_are_scored_from_one_token(pieces: Tokenizer) -> None:
     task = with_setting(with_setting(TASKS["chid"], "context", "{left}"), "scored", "{choice}{right}")
     text = "老虎看见了河边的石头，它高兴地跳了起来。"
     for cut in range(1, 12):
-        item = Item("1", {"left": text[:cut], "right": "。"}, (text[cut : cut + 4], "在", "一日千里"), 0)
+        item = Item("1", {"left": text[:cut], "right": "。"}, ("在", "一日千里", text[cut : cut + 4]), 2)
         candidates = ask(task, item, [], pieces, 512).candidates
         (start,) = {candidate.start for candidate in candidates}
         assert len({candidate.ids[:start] for candidate in candidates}) == 1

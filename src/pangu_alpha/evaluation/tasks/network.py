@@ -181,6 +181,10 @@ class NetworkScorer:
         """See `Scorer`."""
         return self._facts
 
+    def forget(self) -> None:
+        """Let go of what questions began with; the next ones compute it anew."""
+        self._memory = self._nothing
+
     def score(self, questions: Sequence[Question]) -> list[list[Score]]:
         """See `Scorer`.
 

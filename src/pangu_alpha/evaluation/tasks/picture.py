@@ -11,6 +11,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from pangu_alpha.evaluation.tasks.paper import SIZES
 from pangu_alpha.evaluation.tasks.results import LABELS, Result
@@ -19,6 +20,7 @@ from pangu_alpha.files import written_aside
 _COLOURS = {"0": "#4a7ebb", "1": "#e08e3c", "few": "#4a9a6b"}
 _NAMES = {"0": "zero-shot", "1": "one-shot", "few": "few-shot"}
 _COLUMNS = 4
+_APART = 1.08
 _INK = "#30363d"
 
 
@@ -57,7 +59,9 @@ def _draw_panel(axes: Axes, points: Sequence[tuple[float, Result]]) -> None:
         here = sorted(((size, result) for size, result in points if result.shots == shots), key=lambda one: one[0])
         if not here:
             continue
-        sizes, values = [size for size, _ in here], [result.value for _, result in here]
+        # A little apart, so that no bar hides another.
+        sizes = [size * _APART ** list(_COLOURS).index(shots) for size, _ in here]
+        values = [result.value for _, result in here]
         below = [max(result.value - result.low, 0) for _, result in here]
         above = [max(result.high - result.value, 0) for _, result in here]
         axes.errorbar(
@@ -72,6 +76,7 @@ def _draw_panel(axes: Axes, points: Sequence[tuple[float, Result]]) -> None:
         if value is not None:
             axes.axhline(value, color=_INK, linewidth=0.8, linestyle=style, label=name)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(f"{first.title}: {LABELS[first.metric]}", fontsize=9, loc="left")
     axes.set_xlabel("parameters", fontsize=8)
     axes.tick_params(labelsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pangu_alpha.errors import DataError
 from pangu_alpha.evaluation.tasks.catalogue import TASKS
 from pangu_alpha.evaluation.tasks.measure import ANSWERS, judge
 from pangu_alpha.evaluation.tasks.paper import Pair, paper_value
-from pangu_alpha.evaluation.tasks.task import Task
+from pangu_alpha.evaluation.tasks.task import SETTINGS, Task
 from pangu_alpha.reading import list_folder
 from pangu_alpha.records import Record, read_records
 
@@ -64,8 +65,9 @@ class Answers:
 
     @property
     def task(self) -> Task:
-        """The task, with the defaults of this version."""
-        return TASKS[self.header["task"]]
+        """The task, with the settings that it was asked with."""
+        settings = {name: value for name, value in self.header["settings"].items() if name in SETTINGS}
+        return dataclasses.replace(TASKS[self.header["task"]], **settings)
 
 
 def read_answers(folder: Path) -> list[Answers]:

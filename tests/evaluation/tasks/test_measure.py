@@ -199,3 +199,15 @@ def test_too_few_examples_are_said(data_sets: Path) -> None:
     task = with_setting(TASKS["c3"], "few", "99")
     with pytest.raises(DataError, match=r"99 worked examples are wanted, .* has 6 item\(s\): .*c3.few=6"):
         list(make_plans(task, data_sets, ["few"], 1, 1, None))
+
+
+def test_the_original_form_of_chid_and_its_other_blanks(tmp_path: Path) -> None:
+    # Lines of Python, a list of candidates a blank; what belongs into the other blank is not given away.
+    choices = [["日新月异", "一日千里"], ["沧海一粟", "随波逐流"]]
+    record = {"groundTruth": ["日新月异", "随波逐流"], "candidates": choices, "content": "变得#idiom#，不要#idiom#。"}
+    (tmp_path / "chid").mkdir()
+    (tmp_path / "chid" / "dev.txt").write_text(f"{record}\n", encoding="utf-8")
+    first, second = load_items(TASKS["chid"], tmp_path, "dev", 1)
+    assert (first.fields, first.truth) == ({"left": "变得", "right": "，不要……。"}, "日新月异")
+    assert (second.fields, second.truth) == ({"left": "变得……，不要", "right": "。"}, "随波逐流")
+    assert second.choices == ("沧海一粟", "随波逐流")

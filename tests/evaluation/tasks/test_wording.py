@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.evaluation.conftest import GUXIANG, KONGYIJI
 
-from pangu_alpha.errors import DataError
+from pangu_alpha.errors import ConfigError, DataError
 from pangu_alpha.evaluation.tasks.catalogue import TASKS
 from pangu_alpha.evaluation.tasks.measure import make_plans
 from pangu_alpha.evaluation.tasks.task import Item, with_setting
@@ -120,6 +120,12 @@ def test_generation_leaves_room_for_what_is_generated(pieces: Tokenizer) -> None
 def test_a_window_without_room_is_said(pieces: Tokenizer) -> None:
     with pytest.raises(DataError, match=r"c3: item 1 has \d+ tokens without its long texts, but the network sees 12"):
         ask(TASKS["c3"], C3_ITEM, [], pieces, 12)
+
+
+@pytest.mark.parametrize("template", ["{dialogue}", "{passage", "{}", "{passage.x}", "{passage:d}"])
+def test_a_template_that_cannot_be_filled_is_said(template: str, pieces: Tokenizer) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be filled .*: this task has .passage., .question., .choice."):
+        ask(with_setting(TASKS["c3"], "scored", template), C3_ITEM, [], pieces, 512)
 
 
 def test_nothing_to_score_is_said(pieces: Tokenizer) -> None:

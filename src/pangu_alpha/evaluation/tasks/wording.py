@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pangu_alpha.errors import DataError
+from pangu_alpha.errors import ConfigError, DataError
 from pangu_alpha.evaluation.tasks.task import Item, Task
 from pangu_alpha.tokenizer import Tokenizer
 
@@ -39,9 +39,17 @@ class Question:
 
 
 def fill(template: str, item: Item, choice: str, limit: int | None = None) -> str:
-    """`template` with the fields of `item`, long ones shortened to `limit` characters, and `choice`."""
+    """`template` with the fields of `item`, long ones shortened to `limit` characters, and `choice`.
+
+    Raises:
+        ConfigError: the template names another field, or is none.
+    """
     fields = {name: _shorten(name, text, limit) for name, text in item.fields.items()}
-    return template.format_map({**fields, "choice": choice})
+    try:
+        return template.format_map({**fields, "choice": choice})
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        names = ", ".join(f"{{{name}}}" for name in (*fields, "choice"))
+        raise ConfigError(f"the template {template!r} cannot be filled ({error}): this task has {names}") from error
 
 
 def _shorten(name: str, text: str, limit: int | None) -> str:

@@ -114,6 +114,7 @@ def test_two_networks_are_measured_shown_drawn_and_compared(in_place: Path, caps
         (["cft.top_p=2"], "cft.top_p is 2.0, but it must be above 0 and at most 1"),
         (["cft.split=dev"], "cft.split is dev, but it must be one of auto, human"),
         (["c3.split=test"], "c3 is not among the tasks to be measured (tnews, cft)"),
+        (["tnews.scored={sentence}"], "cannot be filled ('sentence'): this task has {passage}, {choice}"),
         (["nonsense"], "'nonsense' is no setting: write TASK.FIELD=VALUE"),
         (["--data", "nowhere"], "nowhere is no folder"),
         (["tnews.num_choices=99"], "tnews.num_choices is 99, but item 0 has 15 choices"),

@@ -127,6 +127,17 @@ def test_answers_to_other_questions_are_not_mixed(data_sets: Path, pieces: Token
         run_plan(other, always_true(pieces), tmp_path)
 
 
+def test_a_run_without_an_answer_stands_in_nobodys_way(data_sets: Path, pieces: Tokenizer, tmp_path: Path) -> None:
+    plan = plans_of("c3", data_sets)[0]
+    dead = Mortal("dead", pieces, random_choice, lambda question: "")
+    dead.lives = 0
+    with pytest.raises(KilledError):
+        run_plan(plan, dead, tmp_path)
+    run_plan(plan, always_true(pieces), tmp_path)
+    (answers,) = read_answers(tmp_path)
+    assert (answers.header["network"]["name"], len(answers.records)) == ("true", 7)
+
+
 def test_examples_of_the_measured_split_are_not_measured(data_sets: Path) -> None:
     task = with_setting(with_setting(TASKS["afqmc"], "shot_split", "dev"), "few", "4")
     plan = next(iter(make_plans(task, data_sets, ["few"], 1, 1, None)))

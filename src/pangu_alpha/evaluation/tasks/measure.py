@@ -102,8 +102,10 @@ def make_plans(
 
     Raises:
         DataError: see `load_items` and `choose_examples`.
+        ConfigError: a template of the task cannot be filled.
     """
     items = load_items(task, root, task.split, seed)
+    example(task, items[0])  # to learn now whether the templates can be filled
     others = items if task.shot_split == task.split else None
     for kind in shots:
         number = task.num_shots(kind)
@@ -127,7 +129,8 @@ def run_plan(plan: Plan, scorer: Scorer, folder: Path, chunk: int = CHUNK) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     keep_records(path, lambda record: True, say)
     header, known = plan.header(scorer), read_records(path, say)
-    if not known:
+    if len(known) < 2:  # nothing has been answered: whatever it was asked with
+        path.unlink(missing_ok=True)
         append_record(path, header)
     else:
         _require_same(path, json.loads(to_json(header)), known[0])

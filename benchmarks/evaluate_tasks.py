@@ -40,6 +40,7 @@ from pangu_alpha.runtime.device import prepare_environment, set_device
 
 WINDOW, VOCAB, BAR = 1024, 8192, 3.0
 Way = Callable[[], list[float]]
+Seconds = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,29 @@ def measure(ways: dict[str, Way], rounds: int) -> tuple[dict[str, float], dict[s
     return {name: statistics.median(taken) for name, taken in seconds.items()}, scores
 
 
+def compare(scorer: NetworkScorer, losses: TokenLosses, shape: Shape, items: int, rounds: int) -> tuple[int, Seconds]:
+    """Tokens of the candidates and seconds of each way, after a check that the scores agree."""
+    asked = questions_of(shape, items)
+    few = asked[: max(1, len(asked) // 8)]  # a way so slow is timed on a part
+    ways: dict[str, Way] = {
+        "shared": lambda: shared(scorer, asked),
+        "anew": lambda: anew(losses, asked, one_a_row=False),
+        "padded": lambda: anew(losses, few, one_a_row=True),
+    }
+    seconds, scores = measure(ways, rounds)
+    apart = float(np.abs(np.subtract(scores["shared"], scores["anew"])).max())
+    if apart > 1e-4:
+        raise SystemExit(f"{shape.name}: the scores differ by {apart:.2g} nats a token")
+    seconds["padded"] *= len(asked) / len(few)
+    return sum(len(one.ids) for question in asked for one in question.candidates), seconds
+
+
+def show(name: str, tokens: int, seconds: Seconds) -> None:
+    speeds = " ".join(f"{tokens / taken:9,.0f}" for taken in seconds.values())
+    ratios = f"{seconds['anew'] / seconds['shared']:.1f}, {seconds['padded'] / seconds['shared']:.1f}"
+    print(f"{name:20} {tokens:9,} {speeds}   {ratios}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -173,37 +197,15 @@ def main() -> None:
     scorer = NetworkScorer(network, config, NoText(), {})  # type: ignore[arg-type]
     losses = TokenLosses(network).set_train(False)
     score_row(losses, questions_of(SHAPES[0], 1)[0].candidates)  # compiles
-    total: dict[str, float] = {}
-    num_tokens = 0
+    num_tokens, total = 0, dict.fromkeys(("shared", "anew", "padded"), 0.0)
     print(f"{'':20} {'tokens':>9} {'shared':>9} {'anew':>9} {'padded':>9}   tokens/s; shared ÷ anew, ÷ padded")
     for shape in SHAPES:
-        asked = questions_of(shape, arguments.items)
-        few = asked[: max(1, len(asked) // 8)]
-        ways: dict[str, Way] = {
-            "shared": lambda asked=asked: shared(scorer, asked),  # type: ignore[misc]
-            "anew": lambda asked=asked: anew(losses, asked, one_a_row=False),  # type: ignore[misc]
-            "padded": lambda few=few: anew(losses, few, one_a_row=True),  # type: ignore[misc]
-        }
-        seconds, scores = measure(ways, arguments.rounds)
-        apart = float(np.abs(np.subtract(scores["shared"], scores["anew"])).max())
-        if apart > 1e-4:
-            raise SystemExit(f"{shape.name}: the scores differ by {apart:.2g} nats a token")
-        tokens = sum(len(one.ids) for question in asked for one in question.candidates)
-        seconds["padded"] *= len(asked) / len(few)
-        speeds = {name: tokens / taken for name, taken in seconds.items()}
-        for name, taken in seconds.items():
-            total[name] = total.get(name, 0.0) + taken
+        tokens, seconds = compare(scorer, losses, shape, arguments.items, arguments.rounds)
+        show(shape.name, tokens, seconds)
         num_tokens += tokens
-        print(
-            f"{shape.name:20} {tokens:9,} " + " ".join(f"{speed:9,.0f}" for speed in speeds.values()) + "   "
-            f"{speeds['shared'] / speeds['anew']:.1f}, {speeds['shared'] / speeds['padded']:.1f}",
-            flush=True,
-        )
+        total = {name: total[name] + taken for name, taken in seconds.items()}
+    show("all", num_tokens, total)
     ratio = total["anew"] / total["shared"]
-    print(
-        f"{'all':20} {num_tokens:9,} " + " ".join(f"{num_tokens / taken:9,.0f}" for taken in total.values()) + "   "
-        f"{ratio:.1f}, {total['padded'] / total['shared']:.1f}"
-    )
     print(f"shared ÷ anew {ratio:.2f}, and the bar is {BAR}: {'reached' if ratio >= BAR else 'MISSED'}")
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from pangu_alpha.cli import evaluate_tasks
 from pangu_alpha.console import progress
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import write_text
@@ -15,10 +16,10 @@ _PATHS = ".txt, .jsonl or .jsonl.zst files, or directories of them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `perplexity` and `ngrams`."""
+    """Declare `perplexity`, `ngrams` and what `evaluate_tasks` has."""
     parser.epilog = (
         "examples:\n  pangu evaluate perplexity --checkpoint runs/tiny_cpu --input validation.jsonl\n"
-        "  pangu evaluate ngrams --train train.jsonl --input validation.jsonl"
+        "  pangu evaluate ngrams --train train.jsonl --input validation.jsonl\n" + evaluate_tasks.EXAMPLES
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     perplexity = _declare(
@@ -46,10 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "pangu evaluate ngrams --train train.jsonl --input validation.jsonl",
     )
     ngrams.add_argument("--train", nargs="+", type=Path, required=True, metavar="PATH", help=f"text to count: {_PATHS}")
+    evaluate_tasks.declare(actions)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu evaluate ...`."""
+    if arguments.action in evaluate_tasks.NAMES:
+        evaluate_tasks.run(arguments)
+        return
     results = _perplexity(arguments) if arguments.action == "perplexity" else _ngrams(arguments)
     if arguments.json is not None:
         _write_json(arguments.json, results)

@@ -54,6 +54,7 @@ class _Row:
     """One prompt on its way. Its window is what the cache holds of it."""
 
     prompt: int
+    draw: int
     tokens: list[int]
     window: list[int]
     positions: list[int]
@@ -85,12 +86,14 @@ class Generator:
         self._forbidden = np.arange(config.vocab_size) >= tokenizer.vocab_size
         self._forbidden[[id_ for id_ in tokenizer.special_ids.values() if id_ not in self._stops]] = True
 
-    def generate(self, prompts: Sequence[Prompt], options: SamplingOptions) -> list[Continuation]:
+    def generate(
+        self, prompts: Sequence[Prompt], options: SamplingOptions, draws: Sequence[int] | None = None
+    ) -> list[Continuation]:
         """The continuation of each prompt; arguments and errors as `stream`."""
         tokens: list[list[int]] = [[] for _ in prompts]
         texts: list[list[str]] = [[] for _ in prompts]
         reasons: list[Reason] = ["length" for _ in prompts]
-        for piece in self.stream(prompts, options):
+        for piece in self.stream(prompts, options, draws):
             tokens[piece.prompt].append(piece.token)
             texts[piece.prompt].append(piece.text)
             reasons[piece.prompt] = piece.finish or "length"
@@ -99,12 +102,15 @@ class Generator:
             for ids, text, reason in zip(tokens, texts, reasons, strict=True)
         ]
 
-    def stream(self, prompts: Sequence[Prompt], options: SamplingOptions) -> Iterator[Piece]:
+    def stream(
+        self, prompts: Sequence[Prompt], options: SamplingOptions, draws: Sequence[int] | None = None
+    ) -> Iterator[Piece]:
         """Continue `prompts`, yielding each token as soon as it is known, prompts of a batch in turn.
 
         Args:
             prompts: texts, or ids (where `<eod>` starts a new document). Only the newest `seq_length` tokens are used.
             options: how tokens are chosen and when to stop.
+            draws: a number for each prompt, below 2⁶⁴, that its draws depend on; default: its place in `prompts`.
 
         Raises:
             DataError: a prompt without a token.
@@ -112,13 +118,13 @@ class Generator:
             CheckpointError: the network gives numbers that are not finite.
         """
         encoded = [self._encode(number, prompt) for number, prompt in enumerate(prompts)]
-        return self._run(encoded, options)
+        return self._run(encoded, options, range(len(prompts)) if draws is None else draws)
 
-    def _run(self, encoded: list[list[int]], options: SamplingOptions) -> Iterator[Piece]:
+    def _run(self, encoded: list[list[int]], options: SamplingOptions, draws: Sequence[int]) -> Iterator[Piece]:
         num_rows = min(self._batch_size, len(encoded))
         for first in range(0, len(encoded), self._batch_size):
             batch = encoded[first : first + num_rows]
-            rows = [self._begin(number, tokens) for number, tokens in enumerate(batch, start=first)]
+            rows = [self._begin(number, draws[number], tokens) for number, tokens in enumerate(batch, start=first)]
             yield from self._run_batch(rows, self._session(num_rows), options)
 
     def _run_batch(self, rows: list[_Row], session: _Session, options: SamplingOptions) -> Iterator[Piece]:
@@ -143,7 +149,7 @@ class Generator:
                 f"finite: its training had diverged, or its weights are too large for {self._config.compute_dtype}. "
                 "Use an earlier checkpoint"
             )
-        token = choose(logits, row.tokens, self._forbidden, options, row.prompt, row.num_new)
+        token = choose(logits, row.tokens, self._forbidden, options, row.draw, row.num_new)
         row.num_new += 1
         row.positions.append(0 if row.window[-1] == self._tokenizer.eod_id else row.positions[-1] + 1)
         row.tokens.append(token)
@@ -165,14 +171,14 @@ class Generator:
         row.window = row.window[-num_kept:]
         row.positions = self._positions(row.window)
 
-    def _begin(self, number: int, tokens: list[int]) -> _Row:
+    def _begin(self, number: int, draw: int, tokens: list[int]) -> _Row:
         window = tokens[-self._config.seq_length :]
         if len(window) < len(tokens):
             say(
                 f"prompt {number + 1} has {len(tokens):,} tokens, but the network sees {len(window):,}: "
                 f"the first {len(tokens) - len(window):,} are left out"
             )
-        return _Row(number, list(window), window, self._positions(window), TextStream(self._tokenizer))
+        return _Row(number, draw, list(window), window, self._positions(window), TextStream(self._tokenizer))
 
     def _positions(self, window: list[int]) -> list[int]:
         positions, position = [], 0

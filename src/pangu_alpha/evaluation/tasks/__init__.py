@@ -1,0 +1,1 @@
+"""The paper's evaluation (§5): tasks as data, prompts, scoring, and what belongs beside a score."""

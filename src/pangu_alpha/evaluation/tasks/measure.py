@@ -1,0 +1,219 @@
+"""Measuring: every item of a task is asked once, and what was asked, answered and scored is kept a line each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pangu_alpha.console import progress, say
+from pangu_alpha.errors import DataError
+from pangu_alpha.evaluation.tasks import answers
+from pangu_alpha.evaluation.tasks.data_files import DataFolder
+from pangu_alpha.evaluation.tasks.examples import choose_examples, draw, negatives, sample
+from pangu_alpha.evaluation.tasks.scorer import Score, Scorer
+from pangu_alpha.evaluation.tasks.task import Item, Shots, Task
+from pangu_alpha.evaluation.tasks.wording import Question, ask, example
+from pangu_alpha.records import Record, append_record, keep_records, read_records, to_json
+
+CHUNK = 32
+"""Questions that a scorer gets at once; after each chunk the answers are on the disk."""
+ANSWERS = "answers"
+"""Folder of a result that holds every answer."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The questions of one task with one number of worked examples, drawn from one seed."""
+
+    task: Task
+    shots: Shots
+    seed: int
+    items: Sequence[Item]
+    examples: dict[str, list[str]]
+    """By group; under "" for all."""
+
+    @property
+    def file(self) -> str:
+        """Name of the file of its answers."""
+        return f"{self.task.name}.{self.shots}.{self.seed}.jsonl"
+
+    def header(self, scorer: Scorer) -> dict[str, object]:
+        """What decides the answers: a run goes on only where all of it is the same."""
+        items = [[item.id, dict(item.fields), item.choices, item.answer, item.references] for item in self.items]
+        digest = hashlib.sha256(json.dumps(items, ensure_ascii=False).encode()).hexdigest()[:16]
+        return {
+            "task": self.task.name,
+            "shots": self.shots,
+            "seed": self.seed,
+            "settings": self.task.settings(),
+            "network": scorer.describe(),
+            "num_items": len(self.items),
+            "items": digest,
+            "examples": self.examples,
+        }
+
+
+def load_items(task: Task, root: Path, split: str, seed: int) -> list[Item]:
+    """The items of a split below `root`, with the choices that the task wants.
+
+    Raises:
+        DataError: files are missing, or not in the published format; they hold no item, or one twice or unanswered.
+    """
+    files = DataFolder(root, task.folder or task.name).find(split, task.splits[split])
+    try:
+        items = list(task.read(files))
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        paths = ", ".join(file.name for file in files)
+        raise DataError(f"{paths}: not in the published format of {task.name} ({error!r})") from error
+    names = {item.id for item in items}
+    faults = (
+        (not items, "hold no item"),
+        (len(names) < len(items), "hold two items of one name"),
+        (any(not item.choices and not any(item.references) for item in items), "hold an item without an answer"),
+        (
+            any(item.choices and not 0 <= item.answer < len(item.choices) for item in items),
+            "hold a wrong answer's place",
+        ),
+    )
+    for is_fault, what in faults:
+        if is_fault:
+            raise DataError(f"the files of {task.name}'s {split} split {what}: {files[0].name}")
+    return [_with_negatives(task, item, seed) for item in items] if task.num_choices else items
+
+
+def _with_negatives(task: Task, item: Item, seed: int) -> Item:
+    number = task.num_choices - 1
+    if number >= len(set(item.choices)):
+        raise DataError(
+            f"{task.name}.num_choices is {task.num_choices}, but item {item.id} has {len(set(item.choices))} choices"
+        )
+    generator = draw(seed, task.name, "negatives", item.id)
+    choices, answer = negatives(item.truth, item.choices, number, generator)
+    return Item(item.id, item.fields, choices, answer, item.references, item.group)
+
+
+def make_plans(
+    task: Task, root: Path, shots: Sequence[Shots], seed: int, num_seeds: int, limit: int | None
+) -> Iterator[Plan]:
+    """What is to be measured: one plan a number of examples, and where there are examples, one a seed of them.
+
+    Raises:
+        DataError: see `load_items` and `choose_examples`.
+        ConfigError: a template of the task cannot be filled.
+    """
+    items = load_items(task, root, task.split, seed)
+    example(task, items[0])  # to learn now whether the templates can be filled
+    others = items if task.shot_split == task.split else None
+    for kind in shots:
+        number = task.num_shots(kind)
+        if number != 0 and others is None:
+            others = load_items(task, root, task.shot_split, seed)
+        for one in range(seed, seed + (num_seeds if number != 0 else 1)):
+            chosen = choose_examples(task, others or [], number, one)
+            used = {item.id for group in chosen.values() for item in group} if others is items else set()
+            measured = sample([item for item in items if item.id not in used], limit, seed)
+            texts = {group: [example(task, item) for item in examples] for group, examples in chosen.items()}
+            yield Plan(task, kind, one, measured, texts)
+
+
+def run_plan(plan: Plan, scorer: Scorer, folder: Path, chunk: int = CHUNK) -> None:
+    """Ask what has not been answered yet; the answers are in `folder`'s file of the plan.
+
+    Raises:
+        DataError: the file was made with something else, or an item does not fit the network's window.
+    """
+    path = folder / ANSWERS / plan.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keep_records(path, lambda record: True, say)
+    header, known = plan.header(scorer), read_records(path, say)
+    if len(known) < 2:  # nothing has been answered: whatever it was asked with
+        path.unlink(missing_ok=True)
+        append_record(path, header)
+    else:
+        _require_same(path, json.loads(to_json(header)), known[0])
+    done = {record["id"] for record in known[1:]}
+    todo = [item for item in plan.items if item.id not in done]
+    name = f"{plan.task.name}, {plan.shots}-shot"
+    with progress(name, len(plan.items), "items", len(done), slow_start=True) as advance:
+        for first in range(0, len(todo), chunk):
+            part = todo[first : first + chunk]
+            questions = [_ask(plan, item, scorer) for item in part]
+            for record in _answer(plan, questions, scorer):
+                append_record(path, record)
+            advance(len(part))
+
+
+def _require_same(path: Path, wanted: Record, found: Record) -> None:
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            before, now = (to_json(one)[:120] for one in (found.get(name), value))
+            raise DataError(
+                f"{path} was made with other {name}: {before}, and now {now}. "
+                "Choose another --output, or remove the file"
+            )
+
+
+def _ask(plan: Plan, item: Item, scorer: Scorer) -> Question:
+    examples = plan.examples.get(item.group if plan.task.shots_by_group else "", [])
+    return ask(plan.task, item, examples, scorer.tokenizer, scorer.window)
+
+
+def _answer(plan: Plan, questions: Sequence[Question], scorer: Scorer) -> Iterator[Record]:
+    if plan.task.method == "generation":
+        for question, text in zip(questions, scorer.generate(questions, plan.seed), strict=True):
+            yield _generated(question, text)
+    else:
+        for question, scores in zip(questions, scorer.score(questions), strict=True):
+            yield _scored(question, scores)
+
+
+def _facts(question: Question) -> Record:
+    item = question.item
+    return {
+        "id": item.id,
+        "group": item.group,
+        "examples": question.num_shots,
+        "limit": question.limit,
+        "choices": list(item.choices),
+        "answer": item.answer,
+        "references": list(item.references),
+        "prompts": [[candidate.context, candidate.scored] for candidate in question.candidates],
+    }
+
+
+def _scored(question: Question, scores: Sequence[Score]) -> Record:
+    # Rounded before they are compared: who reads the file must come to the same predictions.
+    nats = [round(score.nats, 4) for score in scores]
+    means = [round(score.nats / score.num_tokens, 6) for score in scores]
+    record = {**_facts(question), "nats": nats, "tokens": [score.num_tokens for score in scores], "mean": means}
+    if question.task.method == "perplexity":
+        return {**record, "metrics": {"greedy": float(scores[0].is_greedy)}}
+    by_mean, by_sum = means.index(min(means)), nats.index(min(nats))
+    truth = question.item.answer
+    return {
+        **record,
+        "prediction": {"mean": by_mean, "sum": by_sum},
+        "metrics": {"mean": float(by_mean == truth), "sum": float(by_sum == truth)},
+    }
+
+
+def _generated(question: Question, text: str) -> Record:
+    answer = text.partition(question.task.stop)[0].strip() if question.task.stop else text.strip()
+    return {
+        **_facts(question),
+        "continuation": text,
+        "prediction": answer,
+        "metrics": judge(question.task.metric, answer, question.item.references),
+    }
+
+
+def judge(metric: str, answer: str, references: Sequence[str]) -> dict[str, float]:
+    """What a free answer is worth, from 0 to 1, in each measure of a metric."""
+    if metric == "em_f1":
+        return {"em": answers.exact_match(answer, references), "f1": answers.f1(answer, references)}
+    if metric == "rouge":
+        return {"rouge_1": answers.rouge_1(answer, references), "rouge_l": answers.rouge_l(answer, references)}
+    return {"accuracy": answers.begins_with_word(answer, references)}

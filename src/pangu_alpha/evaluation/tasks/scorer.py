@@ -1,0 +1,47 @@
+"""What answers questions: this project's network, another engine, or in tests a model whose answers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pangu_alpha.evaluation.tasks.wording import Question
+from pangu_alpha.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a network pays for the scored tokens of a candidate."""
+
+    nats: float
+    """Sum of -ln p."""
+    num_tokens: int
+    is_greedy: bool
+    """Whether each of them was the likeliest one."""
+
+    @property
+    def mean(self) -> float:
+        """Nats of a token: the logarithm of what the paper calls the perplexity of a candidate."""
+        return self.nats / self.num_tokens
+
+
+class Scorer(Protocol):
+    """Answers questions. What it says of one must not depend on which others it gets with it."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What the questions are put into tokens with."""
+
+    @property
+    def window(self) -> int:
+        """Tokens that it sees at once."""
+
+    def describe(self) -> dict[str, object]:
+        """What tells it from other scorers, as JSON has it; `name` and, for a network, `parameters` are among it."""
+
+    def score(self, questions: Sequence[Question]) -> list[list[Score]]:
+        """A score for each candidate of each question."""
+
+    def generate(self, questions: Sequence[Question], seed: int) -> list[str]:
+        """A continuation of each question's one candidate, as its task wants it decoded."""

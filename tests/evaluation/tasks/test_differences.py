@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.evaluation.tasks.test_results import choice, text, write
+
+from pangu_alpha.errors import DataError
+from pangu_alpha.evaluation.tasks.differences import compare
+from pangu_alpha.evaluation.tasks.results import read_answers
+
+
+def test_every_item_is_compared(tmp_path: Path) -> None:
+    write(tmp_path / "a", "ocnli", [choice(one, 0, one % 2, 0) for one in range(12)])
+    write(tmp_path / "b", "ocnli", [choice(one, 0, 0 if one < 11 else 1, 0) for one in range(12)])
+    by_mean, by_sum = compare(read_answers(tmp_path / "a"), read_answers(tmp_path / "b"))
+    assert (by_mean.metric, by_mean.num_items) == ("mean", 12)
+    assert (by_mean.before, by_mean.after) == pytest.approx((50.0, 100 * 11 / 12))
+    assert [change.id for change in by_mean.better] == ["1", "3", "5", "7", "9"]
+    assert (by_mean.better[0].said_before, by_mean.better[0].said_after) == ("或许", "对")
+    assert by_mean.worse == ()
+    assert by_mean.p_value == pytest.approx(2 / 2**5)
+    assert (by_sum.better, by_sum.worse, by_sum.p_value) == ((), (), 1.0)
+    assert by_mean.notes == ()
+
+
+def test_what_is_not_the_same_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "a", "pd", [text(0, "河", "河"), text(1, "山", "河")], settings={"top_p": 0.9})
+    write(tmp_path / "b", "pd", [text(1, "河", "河"), text(2, "山", "河")])
+    (tmp_path / "b/answers/pd.0.1.jsonl").write_text(
+        (tmp_path / "b/answers/pd.0.1.jsonl").read_text(encoding="utf-8").replace('"items": "x"', '"items": "y"'),
+        encoding="utf-8",
+    )
+    (found,) = compare(read_answers(tmp_path / "a"), read_answers(tmp_path / "b"))
+    assert [change.said_after for change in found.better] == ["河"]
+    assert found.notes == ("top_p was 0.9 and is None", "the items are not the same", "2 items are in one of them only")
+
+
+def test_results_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a", "pd", [text(0, "河", "河")])
+    write(tmp_path / "b", "pd", [text(1, "河", "河")])
+    write(tmp_path / "c", "pd", [text(0, "河", "河")], "few")
+    with pytest.raises(DataError, match="have no item in common"):
+        compare(read_answers(tmp_path / "a"), read_answers(tmp_path / "b"))
+    with pytest.raises(DataError, match="no task with the same number of examples and seed"):
+        compare(read_answers(tmp_path / "a"), read_answers(tmp_path / "c"))

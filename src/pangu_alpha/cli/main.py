@@ -19,6 +19,7 @@ VERBS = {
     "quickstart": "from nothing to a network that has read a novel and writes",
     "config": "show and list recipes",
     "show": "draw a recipe's mesh, stages and schedule",
+    "plan": "find the fastest layout for a number of devices, and say why",
     "tokenizer": "train, use and inspect tokenizers",
     "data": "split, pack and inspect text and token files",
     "compile": "compile any rank's program for Ascend on this machine, and check it",

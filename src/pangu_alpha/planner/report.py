@@ -1,0 +1,108 @@
+"""What `pangu plan` prints: layouts beside each other, where the time and the memory of one go, why others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pangu_alpha.console import si
+from pangu_alpha.planner.operators import operators
+from pangu_alpha.planner.peak import StagePeak
+from pangu_alpha.planner.pricing import operator_seconds
+from pangu_alpha.planner.search import Found, Result
+from pangu_alpha.planner.step import Priced, StepAccount
+
+_DAY = 86_400.0
+HEADER = (
+    f"{'':>3} {'dp':>5} {'mp':>4} {'pp':>4} {'micro':>6} {'chunks':>6} {'remat':>9} {'seq':>4} {'shard':>5}"
+    f" {'step':>8} {'tokens/s':>9} {'MFU':>6} {'HFU':>6} {'bubble':>7} {'fullest':>15} {'days':>8}"
+)
+
+
+def describe_layouts(found: Sequence[Found], num_steps: int, marks: Sequence[str] = ()) -> list[str]:
+    """A line a layout, numbered unless `marks` says otherwise."""
+    lines = [HEADER]
+    for number, item in enumerate(found):
+        layout, account = item.layout, item.account
+        mark = marks[number] if marks else str(number + 1)
+        lines.append(
+            f"{mark:>3} {layout.dp:>5} {layout.mp:>4} {layout.pp:>4} {layout.num_micro_batches:>6} "
+            f"{layout.num_chunks:>6} {layout.rematerialisation:>9} {'yes' if layout.sequence_parallel else 'no':>4} "
+            f"{'yes' if layout.optimizer_sharding else 'no':>5} {_seconds(account.seconds):>8} "
+            f"{si(account.tokens_per_second):>9} "
+            f"{account.model_utilisation:>6.1%} {account.hardware_utilisation:>6.1%} "
+            f"{account.bubble:>7.1%} {_gib(item.num_bytes)} stage {item.fullest:>2} "
+            f"{account.seconds * num_steps / _DAY:>8.1f}"
+        )
+    return lines
+
+
+def describe_time(account: StepAccount) -> list[str]:
+    """Where a step's seconds go."""
+    return [
+        f"  {name:<26} {_seconds(seconds):>9} {seconds / account.seconds:>7.1%}"
+        for name, seconds in account.parts.items()
+    ]
+
+
+def describe_memory(peak: StagePeak) -> list[str]:
+    """What a device of a stage holds at its fullest."""
+    return [
+        f"  {name:<26} {_gib(size)} {size / peak.num_bytes:>7.1%}" for name, size in peak.bytes_by_part.items() if size
+    ]
+
+
+def describe_refused(result: Result, memory_bytes: int) -> list[str]:
+    """Why the other layouts are not: counted, with an example of each reason."""
+    lines = [f"{result.num_meshes} meshes, {sum(item.count for item in result.refused.values())} cannot be laid out:"]
+    for reason, refused in sorted(result.refused.items(), key=lambda item: -item[1].count):
+        lines += [f"  {refused.count:>6,} {reason}", f"         {refused.example}"]
+    fit = result.num_layouts - result.num_too_large
+    lines.append(f"{result.num_layouts:,} layouts on the others:")
+    lines.append(f"  {result.num_too_large:>6,} do not fit in {_gib(memory_bytes).strip()}")
+    if result.nearest is not None:
+        layout, most, stage = result.nearest
+        lines.append(
+            f"         the nearest: {layout}: stage {stage} needs {(most - memory_bytes) / 2**30:.2f} GiB more"
+        )
+    lines.append(f"  {fit - len(result.best):>6,} fit and are slower")
+    lines.append(f"         {fit - result.num_executed:,} of them even if no stage ever waited")
+    return lines
+
+
+def describe_front(result: Result) -> list[str]:
+    """Time against memory, up to twice the time of the fastest."""
+    most = 2 * result.best[0].account.seconds
+    return [
+        f"  {_gib(item.num_bytes)}  {_seconds(item.account.seconds):>8}  {item.layout}"
+        for item in result.front
+        if item.account.seconds <= most
+    ]
+
+
+def describe_operators(priced: Priced) -> list[str]:
+    """Every operator of a micro-batch on one device, with its operations, bytes and seconds."""
+    config, hardware = priced.config, priced.hardware
+    dtype = config.model.compute_dtype
+    lines = [f"  {'operator':<40} {'FLOPs':>8} {'bytes':>8} {'forward':>10} {'backward':>10} {'again':>6}"]
+    for part, made in operators(config).items():
+        lines += [
+            f"  {item.name:<40} {si(item.forward_flops):>8} {si(item.forward_bytes):>8} "
+            f"{_seconds(operator_seconds(item, 'forward', hardware, dtype)):>10} "
+            f"{_seconds(operator_seconds(item, 'backward', hardware, dtype)):>10} "
+            f"{'yes' if item.is_recomputed else '':>6}"
+            for item in made
+        ]
+        times = [priced.passes[part, direction] for direction in ("forward", "backward")]
+        words = " ".join(f"{_seconds(item.communication):>10}" for item in times)
+        lines.append(f"  {part + ', collectives':<40} {'':>8} {'':>8} {words}")
+    return lines
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:>6.2f} GiB"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds >= 0.1 or seconds == 0:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-4 else f"{seconds * 1e6:.1f} µs"

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+
+from pangu_alpha.cli.main import main
+from pangu_alpha.config import load_config
+
+SMALL = ("plan", "2b6", "model.num_layers=8", "--batch-size", "32", "--devices", "8")
+
+
+def output(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(words) == 0
+    return capsys.readouterr().out
+
+
+def test_the_best_layouts_are_shown_with_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, *SMALL, "--best", "3")
+    assert "32 samples of 1024 tokens a step = 32.8k tokens, on 8 × Ascend 910A, 30.0 GiB of each" in text
+    lines = text.splitlines()
+    header = next(number for number, line in enumerate(lines) if "tokens/s" in line)
+    assert [line.split()[0] for line in lines[header + 1 : header + 4]] == ["1", "2", "3"]
+    for words in ("waiting in the pipeline", "Adam moments", "less memory for more time", "do not fit in 30.00 GiB"):
+        assert words in text
+
+
+def test_the_recipes_own_layout_stands_beside_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "plan", "2b6", "model.num_layers=8", "parallel.dp=8", "parallel.mp=1", "train.batch_size=64")
+    assert "= the recipe's own layout: " in text
+
+
+def test_a_layout_is_explained_operator_by_operator(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, *SMALL, "--explain", "dp=2,mp=2,pp=2,micro=4,chunks=2,remat=none,seq=true")
+    for words in ("layer.attention.scores", "token_loss.exp", "layer, collectives", "one change at a time"):
+        assert words in text
+    assert "dp" in text and " 2    2    2      4      2      none  yes" in text
+
+
+def test_what_is_written_is_a_recipe_with_the_best_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    text = output(capsys, *SMALL, "--write", str(path))
+    written = load_config(path)
+    assert written.parallel.num_devices == 8 and written.train.batch_size == 32
+    best = next(line for line in text.splitlines() if line.startswith("  1 ")).split()
+    parallel = written.parallel
+    assert best[1:5] == [str(n) for n in (parallel.dp, parallel.mp, parallel.pp, written.train.num_micro_batches)]
+    recipe = load_config("2b6", ["model.num_layers=8"])
+    assert written.model == recipe.model and written.schedule == recipe.schedule
+    assert main([*SMALL, "--write", str(path)]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_pipeline_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "step.svg"
+    layout = "dp=2,mp=2,pp=2,micro=4,chunks=2,remat=none"
+    text = output(capsys, *SMALL, "--explain", layout, "--output", str(path))
+    assert f"picture in {path}" in text
+    assert "4 micro-batches on 2 stages of Ascend 910A" in path.read_text(encoding="utf-8")
+    assert main([*SMALL, "--explain", "dp=8,mp=1,pp=1,micro=1", "--output", str(path)]) == 2
+    assert "no pipeline to draw" in capsys.readouterr().err
+
+
+def test_other_numbers_of_devices_and_other_chips(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, *SMALL, "--sensitivity", "--scaling")
+    assert "the winner if the chip were another" in text and " C+ " in text and " L- " in text
+    assert "       4 devices: " in text and ", 100%" in text
+    assert "16 devices: " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--devices", "0"], "--devices 0: give a number from 1 to 16,384"),
+        (["--devices", "99999"], "--devices 99999: give a number from 1 to 16,384"),
+        (["--batch-size", "0"], "--batch-size 0: give a number"),
+        (["--memory", "lots"], "--memory lots: give 2³⁰ bytes"),
+        (["--memory", "0"], "--memory 0: give 2³⁰ bytes"),
+        (["--best", "0"], "--best 0: give a number from 1 to 1,000"),
+        (["--hardware", "a101"], "no chip 'a101'; did you mean a100?"),
+        (["--explain", "dp=2,xx=3"], "'xx=3' is none of dp=, mp="),
+        (["--explain", "dp=3,mp=1,pp=1"], "is not whole"),
+        (["--explain", "dp=2,mp=1,pp=4,micro=2"], "num_micro_batches(2) < pp(4)"),
+        (["--explain", "dp=2,mp=1,pp=1", "--devices", "8"], "= 2 ≠ devices(8)"),
+        (["--devices", "8", "--memory", "0.5"], "no layout on 8 devices"),
+        (["model.compute_dtype=bfloat16"], "has no products of bfloat16"),
+    ],
+)
+def test_wrong_words_are_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "2b6", "model.num_layers=8", *words]) == 2
+    assert message in capsys.readouterr().err

@@ -21,7 +21,7 @@ def lines_of(life: Life, lived: Lived, number: int) -> Iterator[str]:
     config, mesh = life.config, Mesh.of(life.config.parallel)
     absent = mesh.num_ranks - len(life.ranks)
     yield f"life {number}: {life.words[0]}, {mesh} = {mesh.num_ranks} ranks, {duration(lived.seconds)}"
-    yield f"  rank table {life.table_path}: {len(life.table.servers)} server(s), read by every rank's environment"
+    yield f"  rank table {life.table_path}: {len(life.table.servers)} server(s), says which card is which rank"
     yield "  rank  stage  compile  validation  fill   steps  host GiB  device GiB"
     for rank, values in lived.accounts.items():
         yield (

@@ -47,10 +47,6 @@ def load_weights(
         _require_network(checkpoint, model)
         checkpoint.require(shapes, weights_only=True)
         _require_tokenizer(checkpoint, tokenizer)
-        if not workers.is_equal(checkpoint.index.checksum):
-            raise CheckpointError(
-                f"the ranks of this job do not see the same weights at {path}: give all of them a copy"
-            )
 
         def read(name: str, box: Box) -> NDArray[np.floating]:
             return np.zeros(box.shape, np.float32) if name.startswith(MOMENTS) else checkpoint.read(name, box)
@@ -58,7 +54,11 @@ def load_weights(
         step.load(read)
         return checkpoint
 
-    return load_from(path, load, say)
+    found = load_from(path, load, say)
+    # Asked once, after each rank has passed over what is damaged for it.
+    if not workers.is_equal(found.index.checksum):
+        raise CheckpointError(f"the ranks of this job do not see the same weights at {path}: give all of them a copy")
+    return found
 
 
 def _require_network(checkpoint: Checkpoint, model: ModelConfig) -> None:

@@ -104,6 +104,13 @@ VARIANTS = [
         "device out of memory",
         "[ascend][curpid: 4, 5][drv][devmm][devmm_ioctl_advise 190]<errno:12, 6> Ioctl device error!",
     ),
+    ("another rank ended", "pangu: rank 5 has ended, so that rank 0 cannot go on: see the log of rank 5"),
+    ("ranks did not meet", "pangu: 2 of 8 ranks of this job have not come to rank 0: [3, 5]. Look at their logs"),
+    (
+        "ranks did not meet",
+        "pangu: rank 3 has not found rank 0: it does not listen at X. If its log shows no error, the hosts share no "
+        "folder, or a firewall is between them: set output to a folder that all hosts see, or X=HOST:PORT",
+    ),
     ("connection broke", "EI0012: SDMA memory copy task exception occurred. Remote rank: [unknown]."),
     ("stream timed out", "EE1002: Stream synchronize timeout. reason=[stream sync timeout]"),
     ("stream timed out", "wait for compute device to finish failed, runtime result = 107020.[FUNC:ReportCallError]"),

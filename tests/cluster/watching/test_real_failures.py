@@ -57,7 +57,7 @@ class FailingJob:
         for rank, folder in enumerate(self.folders):
             words = ["env", "-C", str(folder), *self.before[rank], *self._words, *self.after[rank]]
             alone = {"RANK_ID": "0", "RANK_SIZE": "1"}
-            joined = worker_environment("cpu", Card(rank, rank), num_ranks, scheduler, "127.0.0.1")
+            joined = worker_environment("cpu", Card(rank, rank), num_ranks, scheduler, "127.0.0.1", num_servers=1)
             tasks.append(ProcessOrder(f"rank {rank}", words, joined if num_ranks > 1 else alone))
         with pytest.raises(TrainingError), Job(self.requests, self.logs / "exits.json") as job:
             start(tasks, self.logs, job)

@@ -113,7 +113,9 @@ CAUSES = (
         "refused by pangu",
         "{message}",
         "the message says the way out",
-        pattern=r"^pangu: (?P<message>(?!stopped by Ctrl-C).+)",
+        # Not what it says of the end of other ranks, which is further down.
+        pattern=r"^pangu: (?P<message>(?!stopped by Ctrl-C|rank \d+ has (?:ended|not found)|\d+ of \d+ ranks of this job)"
+        r".+)",
     ),
     KnownFailure(
         "package missing",
@@ -174,6 +176,22 @@ CONSEQUENCES = (
             "failed to initialize collective communication because some processes",
             "connection between the scheduler and the worker",
         ),
+        kind=Kind.CONSEQUENCE,
+    ),
+    KnownFailure(
+        "another rank ended",
+        "the rank went on until {other} had ended, with which it agrees after every step",
+        "see the log of {other}",
+        pattern=r"rank (?P<other>\d+) has ended, so that rank \d+ cannot go on",
+        kind=Kind.CONSEQUENCE,
+    ),
+    KnownFailure(
+        "ranks did not meet",
+        "the rank waited for {other}, which did not come to rank 0 before the first step: it has died, was not "
+        "started, or its host does not reach that of rank 0",
+        "see the log of {other}; PANGU_ALPHA_MEETING=HOST:PORT, the same on all ranks, must be an address of rank 0",
+        texts=("or a firewall is between them: set output to a folder that all hosts see",),
+        pattern=r"ranks of this job have not come to rank \d+: \[(?P<other>[\d, ]+)",
         kind=Kind.CONSEQUENCE,
     ),
     KnownFailure(

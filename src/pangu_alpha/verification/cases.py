@@ -59,8 +59,9 @@ class Case:
     @property
     def has_validation(self) -> bool:
         """Whether the forward-only programs are executed too: they do not depend on what the backward pass recomputes,
-        and must leave dropout out."""
-        return self.parallel.rematerialisation == "none" or self.dropout > 0.0
+        and must leave dropout out. MindSpore compiles none of an interleaved pipeline."""
+        matters = self.parallel.rematerialisation == "none" or self.dropout > 0.0
+        return matters and self.parallel.schedule != "interleaved"
 
     def config(self, compute_dtype: ComputeDtype) -> RunConfig:
         """The recipe of this layout."""

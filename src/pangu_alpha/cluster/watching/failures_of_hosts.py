@@ -114,7 +114,7 @@ CAUSES = (
         "{message}",
         "the message says the way out",
         # Not what it says of the end of other ranks, which is further down.
-        pattern=r"^pangu: (?P<message>(?!stopped by Ctrl-C|rank \d+ has (?:ended|not found)|\d+ of \d+ ranks of this job)"
+        pattern=r"^pangu: (?P<message>(?!stopped by Ctrl-C|rank \d+ has (?:ended|not found)|\d+ of \d+ ranks of)"
         r".+)",
     ),
     KnownFailure(

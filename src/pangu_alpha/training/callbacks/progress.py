@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,8 @@ def describe(metrics: StepMetrics, num_steps: int) -> str:
         f"grad {metrics.grad_norm:.3g}",
         f"{si(metrics.tokens_per_second)} tok/s",
     ]
-    if metrics.loss_scale == 1.0:
+    if metrics.loss_scale == 1.0 and math.isfinite(metrics.matmul_share):  # a rehearsed device was not measured
         words.append(f"{metrics.matmul_share:.0%} of peak")
-    else:
+    elif metrics.loss_scale != 1.0:
         words.append(f"scale {metrics.loss_scale:.3g}")
     return " | ".join(words) + (" SKIPPED" if metrics.skipped else "")

@@ -126,7 +126,7 @@ def test_mpirun_computes_what_one_process_does(tiny_project: TinyProject, handed
     ("words", "problem"),
     [
         (["--mesh", "dp=2,tp=2"], "'tp=2' is not of the form dp=2, mp=2 or pp=2"),
-        (["--mesh", "mp=2"], "or use --backend emulator"),
+        (["--backend", "mindspore", "--mesh", "mp=2"], "(--backend emulator)"),
         (["--backend", "emulator", "--mesh", "pp=4"], "num_layers(2)"),
         (["--backend", "emulator", "--mesh", "pp=2"], "num_micro_batches(1) < pp(2)"),
     ],

@@ -174,7 +174,7 @@ def _train(
 def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Reporter) -> Backend:
     from pangu_alpha.runtime.device import join_workers, set_device
 
-    set_device(config.device, config.fuse_operators, config.model.compute_dtype == "float16")
+    set_device(config.device, config.fuse_operators, config.spikes.skip or config.model.compute_dtype == "float16")
     report("joining")
     rank = join_workers(config.device, num_workers=config.parallel.num_devices)
     workers = _meet(config, rank)
@@ -203,7 +203,7 @@ def _emulator(
 ) -> Backend:
     from pangu_alpha.runtime.device import set_device
 
-    set_device("cpu", config.fuse_operators, config.model.compute_dtype == "float16")
+    set_device("cpu", config.fuse_operators, config.spikes.skip or config.model.compute_dtype == "float16")
     report("compiling")
     from pangu_alpha.emulator.backend import emulated_backend
 

@@ -21,9 +21,9 @@ _HELP = {
 }
 _INEXACT = ("Exp", "Log", "Pow", "Rsqrt", "Sqrt", "Tanh")
 """Operators left out of fusion: the fused forms are off in the fifth digit."""
-_NOT_IN_FLOAT16 = ("Cast", "Select")
-"""Operators left out of fusion in float16: the fusing compiler ends with a traceback at casts to and from it, and at
-the choice between an update and none."""
+_NOT_IN_FLOAT16 = ("Cast", "Select", "LessEqual", "LogicalAnd")
+"""Operators left out of fusion in float16, and where spikes are skipped: the fusing compiler ends with a traceback at
+casts to and from float16, and at the choice between an update and none."""
 _PLUGIN = {"ascend": "libmindspore_ascend.so.2", "gpu": "libmindspore_gpu.so.11.6"}
 
 
@@ -59,7 +59,7 @@ def set_device(device: DeviceKind, fuse_operators: bool = False, is_half: bool =
     Args:
         device: where to run.
         fuse_operators: on a CPU, join elementwise operators into kernels of their own (see `RunConfig`).
-        is_half: whether the network computes in float16. Fewer operators can be joined then.
+        is_half: whether the network computes in float16, or steps may be skipped. Fewer operators can be joined then.
 
     Raises:
         DeviceError: MindSpore cannot use it here; the message names the missing library.

@@ -40,6 +40,12 @@ def test_the_layout_of_every_shipped_recipe_is_executed(recipe: str) -> None:
     assert class_of(load_config(recipe)) in classes
 
 
+@pytest.mark.parametrize("recipe", list_recipes())
+def test_so_is_the_validation_of_every_shipped_recipe(recipe: str) -> None:
+    classes = [class_of(case.config(dtype)) for case in all_cases() if case.has_validation for dtype in COMPUTE_DTYPES]
+    assert class_of(load_config(recipe)) in classes
+
+
 def test_all_numbers_of_micro_batches_are_there() -> None:
     cases = all_cases()
     on_one_rank = {case.num_micro_batches for case in cases if case.parallel.num_devices == 1}

@@ -173,8 +173,9 @@ def _train(
 
 def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Reporter) -> Backend:
     from pangu_alpha.runtime.device import join_workers, set_device
+    from pangu_alpha.training.scalars import may_skip
 
-    set_device(config.device, config.fuse_operators, config.spikes.skip or config.model.compute_dtype == "float16")
+    set_device(config.device, config.fuse_operators, may_skip(config))
     report("joining")
     rank = join_workers(config.device, num_workers=config.parallel.num_devices)
     workers = _meet(config, rank)
@@ -202,8 +203,9 @@ def _emulator(
     config: RunConfig, validation_data: ValidationData | None, report: Reporter, processes: Processes
 ) -> Backend:
     from pangu_alpha.runtime.device import set_device
+    from pangu_alpha.training.scalars import may_skip
 
-    set_device("cpu", config.fuse_operators, config.spikes.skip or config.model.compute_dtype == "float16")
+    set_device("cpu", config.fuse_operators, may_skip(config))
     report("compiling")
     from pangu_alpha.emulator.backend import emulated_backend
 

@@ -100,7 +100,9 @@ def live(life: Life, requests: list[int]) -> Path:
         start(tasks, logs, job)
         job.watch(logs / tasks[0].log_name)
     if requests:
-        raise TrainingError("the rehearsal was stopped; start it again to go on from what is there")
+        raise TrainingError(
+            f"the rehearsal was stopped; what it has written is in {life.logs.parents[1]} and can be removed"
+        )
     return root / step_name(config.train.steps)
 
 

@@ -10,10 +10,18 @@ from pangu_alpha.checkpoint import open_checkpoint
 from pangu_alpha.compiler.programs import free_memory
 from pangu_alpha.config import RunConfig, load_config
 from pangu_alpha.console import say
+from pangu_alpha.data.token_file import with_ending
 from pangu_alpha.errors import ConfigError, TrainingError
 from pangu_alpha.parallel.start import starting_values
 from pangu_alpha.rehearsal.life import Life, Lived, Read, account, live
-from pangu_alpha.rehearsal.recipe import Played, checked_table, chosen_ranks, made_table, write_random_tokens
+from pangu_alpha.rehearsal.recipe import (
+    Played,
+    checked_table,
+    chosen_ranks,
+    made_table,
+    process_memory,
+    write_random_tokens,
+)
 from pangu_alpha.training.resuming import compare_settings
 from pangu_alpha.training.runnable import require_runnable
 
@@ -58,10 +66,17 @@ def prepare(words: Sequence[str], folder: Path, number: int, num_steps: int, ran
     if number > 1 and ranks is not None and ranks != "all":
         ranks = [min(rank, config.parallel.num_devices - 1) for rank in map(int, ranks)]
     table_path = table or place / "rank_table.json"
+    played = chosen_ranks(config, ranks, int(_MEMORY_SHARE * free_memory()))
+    if ranks is None and len(played) < config.parallel.pp:
+        need = max(process_memory(config, rank) for rank in played) / 2**30
+        say(
+            f"{recipe}: {len(played)} of {config.parallel.pp} stages get a process, since each needs up to {need:.0f} GiB "
+            f"and {free_memory() / 2**30:.0f} GiB are free; --ranks chooses others"
+        )
     return Life(
         config=config,
         words=(recipe, *overrides, *settings),
-        ranks=chosen_ranks(config, ranks, int(_MEMORY_SHARE * free_memory())),
+        ranks=played,
         table=checked_table(config, table) if table else made_table(config, table_path),
         table_path=table_path,
         logs=place / "logs",
@@ -112,12 +127,11 @@ def _data_settings(config: RunConfig, folder: Path, num_steps: int) -> list[str]
     settings = []
     if config.tokenizer is not None and not config.tokenizer.exists():
         settings.append("tokenizer=null")
-    if config.data.train and all(
-        source.path.with_name(f"{source.path.name}.json").exists() for source in config.data.train
-    ):
+    sources = config.data.train
+    if sources and all(with_ending(source.path, ".json").exists() for source in sources):
         return settings
     prefix = folder / "tokens"
-    if not prefix.with_name("tokens.json").exists():
+    if not with_ending(prefix, ".json").exists():
         write_random_tokens(config, prefix, 2 * num_steps * config.train.batch_size)
     source = f"[{{path: {prefix}}}]"
     # MindSpore compiles no forward-only program of an interleaved pipeline, see `require_runnable`.

@@ -21,7 +21,7 @@ _HELP = {
 }
 _INEXACT = ("Exp", "Log", "Pow", "Rsqrt", "Sqrt", "Tanh")
 """Operators left out of fusion: the fused forms are off in the fifth digit."""
-_NOT_IN_FLOAT16 = ("Cast", "Select", "LessEqual", "LogicalAnd")
+_NOT_WHERE_STEPS_ARE_SKIPPED = ("Cast", "Select", "LessEqual", "LogicalAnd")
 """Operators left out of fusion in float16, and where spikes are skipped: the fusing compiler ends with a traceback at
 casts to and from float16, and at the choice between an update and none."""
 _PLUGIN = {"ascend": "libmindspore_ascend.so.2", "gpu": "libmindspore_gpu.so.11.6"}
@@ -53,13 +53,14 @@ def prepare_environment(verbose: bool) -> None:
         atexit.register(log.unlink, missing_ok=True)
 
 
-def set_device(device: DeviceKind, fuse_operators: bool = False, is_half: bool = False) -> None:
+def set_device(device: DeviceKind, fuse_operators: bool = False, may_skip: bool = False) -> None:
     """Make MindSpore compile whole graphs for `device`.
 
     Args:
         device: where to run.
         fuse_operators: on a CPU, join elementwise operators into kernels of their own (see `RunConfig`).
-        is_half: whether the network computes in float16, or steps may be skipped. Fewer operators can be joined then.
+        may_skip: whether it computes in float16, or steps may change nothing (see `training/scalars.py`). Fewer
+            operators can be joined then.
 
     Raises:
         DeviceError: MindSpore cannot use it here; the message names the missing library.
@@ -85,7 +86,7 @@ def set_device(device: DeviceKind, fuse_operators: bool = False, is_half: bool =
     ms.set_device(name)
     cache = Path(os.environ.get("MS_COMPILER_CACHE_PATH", cache_folder()))
     if device == "cpu" and fuse_operators and prepare_kernel_cache(cache):
-        left_out = ",".join(_INEXACT + _NOT_IN_FLOAT16 * is_half)
+        left_out = ",".join(_INEXACT + _NOT_WHERE_STEPS_ARE_SKIPPED * may_skip)
         ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={left_out}")
 
 

@@ -30,8 +30,8 @@ from pangu_alpha.training.apply import (
     shard,
 )
 from pangu_alpha.training.optimizer import AdamW
-from pangu_alpha.training.scalars import CONTROLS
-from pangu_alpha.training.step import Gradients, Update, WholeStep, may_skip
+from pangu_alpha.training.scalars import CONTROLS, may_skip
+from pangu_alpha.training.step import Gradients, Update, WholeStep
 
 
 class SharedLoss(PanguAlphaLoss):

@@ -71,3 +71,8 @@ def control_values(
         *(sens, max(num_tokens, 1), scalars.learning_rate, scalars.eps, scalars.weight_decay),
         *(limits.loss, limits.grad_norm),
     )
+
+
+def may_skip(config: RunConfig) -> bool:
+    """Whether there can be steps that change nothing: overflows in float16, or spikes."""
+    return config.spikes.skip or config.model.compute_dtype == "float16"

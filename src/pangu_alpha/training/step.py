@@ -20,7 +20,7 @@ from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 from pangu_alpha.training.norm import AddOverRanks, SquaredNorm
 from pangu_alpha.training.optimizer import AdamW
 from pangu_alpha.training.result import StepResult, step_result
-from pangu_alpha.training.scalars import UpdateScalars, control_values
+from pangu_alpha.training.scalars import UpdateScalars, control_values, may_skip
 
 
 class Gradients(nn.Cell):
@@ -247,8 +247,3 @@ class TrainStep:
             result = self._update(*controls)
         loss, grad_norm = map(float, result.asnumpy())
         return step_result(self._config, loss, grad_norm, num_tokens, scalars.limits)
-
-
-def may_skip(config: RunConfig) -> bool:
-    """Whether there can be steps that change nothing."""
-    return config.spikes.skip or config.model.compute_dtype == "float16"

@@ -70,8 +70,8 @@ def prepare(words: Sequence[str], folder: Path, number: int, num_steps: int, ran
     if ranks is None and len(played) < config.parallel.pp:
         need = max(process_memory(config, rank) for rank in played) / 2**30
         say(
-            f"{recipe}: {len(played)} of {config.parallel.pp} stages get a process, since each needs up to {need:.0f} GiB "
-            f"and {free_memory() / 2**30:.0f} GiB are free; --ranks chooses others"
+            f"{recipe}: {len(played)} of {config.parallel.pp} stages get a process: each needs up to {need:.0f} GiB, and "
+            f"{free_memory() / 2**30:.0f} GiB are free; --ranks chooses others"
         )
     return Life(
         config=config,

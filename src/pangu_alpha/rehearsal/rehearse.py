@@ -9,7 +9,7 @@ from pathlib import Path
 from pangu_alpha.checkpoint import open_checkpoint
 from pangu_alpha.compiler.programs import free_memory
 from pangu_alpha.config import RunConfig, load_config
-from pangu_alpha.console import say
+from pangu_alpha.console import say, si
 from pangu_alpha.data.token_file import with_ending
 from pangu_alpha.errors import ConfigError, TrainingError
 from pangu_alpha.parallel.start import starting_values
@@ -67,12 +67,8 @@ def prepare(words: Sequence[str], folder: Path, number: int, num_steps: int, ran
         ranks = [min(rank, config.parallel.num_devices - 1) for rank in map(int, ranks)]
     table_path = table or place / "rank_table.json"
     played = chosen_ranks(config, ranks, int(_MEMORY_SHARE * free_memory()))
-    if ranks is None and len(played) < config.parallel.pp:
-        need = max(process_memory(config, rank) for rank in played) / 2**30
-        say(
-            f"{recipe}: {len(played)} of {config.parallel.pp} stages get a process: each needs up to {need:.0f} GiB, and "
-            f"{free_memory() / 2**30:.0f} GiB are free; --ranks chooses others"
-        )
+    if ranks is None:
+        _say_what_is_left_out(config, played)
     return Life(
         config=config,
         words=(recipe, *overrides, *settings),
@@ -137,3 +133,13 @@ def _data_settings(config: RunConfig, folder: Path, num_steps: int) -> list[str]
     # MindSpore compiles no forward-only program of an interleaved pipeline, see `require_runnable`.
     validation = "[]" if config.parallel.schedule == "interleaved" else source
     return ["tokenizer=null", "data.mix=null", f"data.train={source}", f"data.validation={validation}"]
+
+
+def _say_what_is_left_out(config: RunConfig, played: Sequence[int]) -> None:
+    """The stages that the memory does not hold."""
+    if len(played) < config.parallel.pp:
+        need = max(process_memory(config, rank) for rank in played)
+        say(
+            f"{len(played)} of {config.parallel.pp} stages get a process: each needs up to {si(need)}B of memory, and "
+            f"{si(free_memory())}B are free; --ranks chooses others"
+        )

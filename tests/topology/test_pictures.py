@@ -13,7 +13,16 @@ from matplotlib.patches import Rectangle
 
 from pangu_alpha.config import ParallelConfig
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.topology.pictures import BACKWARD, COLOURS, FORWARD, INK, draw_mesh, draw_schedule, save_figure
+from pangu_alpha.topology.pictures import (
+    BACKWARD,
+    COLOURS,
+    FORWARD,
+    INK,
+    draw_mesh,
+    draw_schedule,
+    save_figure,
+    shades_of,
+)
 from pangu_alpha.topology.schedule import pipeline_order, simulate
 
 
@@ -65,7 +74,7 @@ def test_dimensions_that_are_not_used_are_off() -> None:
     ]
 
 
-@pytest.mark.parametrize("num_chunks", [1, 2])
+@pytest.mark.parametrize("num_chunks", [1, 2, 5])
 def test_the_schedule_is_drawn_from_the_timeline(num_chunks: int) -> None:
     parallel = ParallelConfig(pp=4, num_chunks=num_chunks, schedule="interleaved" if num_chunks > 1 else "1f1b")
     timeline = simulate(pipeline_order(parallel, 8), lambda _, task: 1.0 if task.direction == "forward" else 2.0)
@@ -74,8 +83,8 @@ def test_the_schedule_is_drawn_from_the_timeline(num_chunks: int) -> None:
     drawn = {(box.get_x(), round(box.get_y() + 0.45), box.get_width()) for box in boxes}
     assert drawn == {(span.start, span.stage, span.end - span.start) for span in timeline.spans}
     colours = collections.Counter(to_hex(box.get_facecolor()) for box in boxes)
-    for shades in (FORWARD, BACKWARD):
-        assert [colours[shade] for shade in shades[:num_chunks]] == [4 * 8] * num_chunks
+    for colour in (FORWARD, BACKWARD):
+        assert [colours[shade] for shade in shades_of(colour, num_chunks)] == [4 * 8] * num_chunks
     assert collections.Counter(_words(figure))["7"] == 4 * 2 * num_chunks
 
 

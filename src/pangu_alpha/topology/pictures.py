@@ -8,12 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
@@ -25,8 +27,10 @@ from pangu_alpha.topology.mesh import Axis, Mesh
 from pangu_alpha.topology.schedule import Timeline
 
 COLOURS: dict[Axis, str] = {"mp": "#e08e3c", "pp": "#4a9a6b", "dp": "#4a7ebb"}
-FORWARD, BACKWARD = ("#4a7ebb", "#93b5dd", "#c9dbf0"), ("#4a9a6b", "#93c9a8", "#cbe5d4")
-"""A shade a chunk, repeated after three."""
+FORWARD, BACKWARD = "#4a7ebb", "#4a9a6b"
+"""Of the first chunk; the others are paler."""
+_PALEST = 0.6
+"""White in the last chunk's shade."""
 INK, LINE, PALE = "#30363d", "#9aa5b1", "#eef1f4"
 _MAX_NUMBERED = 512
 """Devices; above, the cells have no room for their ranks."""
@@ -105,15 +109,16 @@ def draw_schedule(timeline: Timeline, title: str, unit: str) -> Figure:
     )
     points = 13 * 72 / end
     num_digits = len(str(max(span.task.micro_batch for span in timeline.spans)))
+    num_chunks = 1 + max(span.task.chunk for span in timeline.spans)
+    forward, backward = shades_of(FORWARD, num_chunks), shades_of(BACKWARD, num_chunks)
     for span in timeline.spans:
-        shades = FORWARD if span.task.direction == "forward" else BACKWARD
-        shade = span.task.chunk % len(shades)
+        shades, chunk = forward if span.task.direction == "forward" else backward, span.task.chunk
         length = span.end - span.start
-        box = Rectangle((span.start, span.stage - 0.45), length, 0.9, fc=shades[shade], ec="white", lw=0.6)
+        box = Rectangle((span.start, span.stage - 0.45), length, 0.9, fc=shades[chunk], ec="white", lw=0.6)
         axes.add_patch(box)
         font = min(8.0, length * points / (0.75 * num_digits))
         if font > 3.5:
-            colour = "white" if shade == 0 else INK
+            colour = "white" if chunk < num_chunks / 2 else INK
             middle = span.start + length / 2
             axes.text(
                 middle, span.stage, str(span.task.micro_batch), ha="center", va="center", fontsize=font, color=colour
@@ -126,7 +131,6 @@ def draw_schedule(timeline: Timeline, title: str, unit: str) -> Figure:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
-    num_chunks = 1 + max(span.task.chunk for span in timeline.spans)
     figure.legend(handles=_schedule_legend(num_chunks), loc="outside lower left", ncols=8, fontsize=8, frameon=False)
     return figure
 
@@ -202,10 +206,16 @@ def _ranks(ranks: Sequence[int]) -> str:
     return f"ranks {shown}"
 
 
+def shades_of(colour: str, number: int) -> list[str]:
+    """So many shades of a colour, from itself to a pale one, no two alike."""
+    rgb = np.array(to_rgb(colour))
+    return [to_hex(rgb + (1 - rgb) * _PALEST * step / max(1, number - 1)) for step in range(number)]
+
+
 def _schedule_legend(num_chunks: int) -> list[Patch]:
     patches = []
-    for name, shades in (("forward", FORWARD), ("backward", BACKWARD)):
-        for chunk in range(num_chunks):
+    for name, colour in (("forward", FORWARD), ("backward", BACKWARD)):
+        for chunk, shade in enumerate(shades_of(colour, num_chunks)):
             label = name if num_chunks == 1 else f"{name}, chunk {chunk}"
-            patches.append(Patch(color=shades[chunk % len(shades)], label=label))
+            patches.append(Patch(color=shade, label=label))
     return [*patches, Patch(color="#e3e6ea", label="bubble")]

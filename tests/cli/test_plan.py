@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.cli.main import main
-from pangu_alpha.config import load_config
+from pangu_alpha.cli.plan_recipe import accepted
+from pangu_alpha.config import DataConfig, load_config
+from pangu_alpha.planner.space import Layout
+from pangu_alpha.training import runnable
 
 SMALL = ("plan", "2b6", "model.num_layers=8", "--batch-size", "32", "--devices", "8")
 
@@ -47,6 +50,24 @@ def test_what_is_written_is_a_recipe_with_the_best_layout(tmp_path: Path, capsys
     assert written.model == recipe.model and written.schedule == recipe.schedule
     assert main([*SMALL, "--write", str(path)]) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_what_a_training_refuses_of_the_layout_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `training/runnable.py` says today: without its refusal, the validation stays."""
+    recipe = load_config("2b6", [f"data.validation=[{{path: {tmp_path / 'held_out'}}}]"])
+    best = Layout(dp=1, mp=1, pp=2, num_micro_batches=8, num_chunks=2).config(recipe, 8)
+    config, words = accepted(recipe, best)
+    if words:
+        assert len(words) == 1 and words[0].startswith("data.validation is left out: parallel.schedule=interleaved")
+        assert config == best.model_copy(update={"data": DataConfig()})
+        monkeypatch.setattr(runnable, "_check_validation", lambda config, backend: None)
+    assert accepted(recipe, best) == (best, [])
+    cpu = recipe.model_copy(update={"device": "cpu"})
+    config, words = accepted(cpu, best.model_copy(update={"device": "cpu"}))
+    assert config.data == best.data and len(words) == 1
+    assert "a training refuses it: parallel.mp=1 and parallel.pp=2: MindSpore splits a network over Ascend" in words[0]
 
 
 def test_the_pipeline_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

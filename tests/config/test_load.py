@@ -39,16 +39,19 @@ def message(values: dict[str, Any], *overrides: str) -> str:
     return text
 
 
+SHIPPED = ["13b", "200b_1024", "200b_2048", "200b_2048_fast", "2b6", "350m", "quickstart", "tiny_cpu"]
+
+
 class TestRecipes:
     def test_all_are_listed(self) -> None:
-        assert list_recipes() == ["13b", "200b_1024", "200b_2048", "2b6", "350m", "quickstart", "tiny_cpu"]
+        assert list_recipes() == SHIPPED
 
-    @pytest.mark.parametrize("name", ["13b", "200b_1024", "200b_2048", "2b6", "350m", "quickstart", "tiny_cpu"])
+    @pytest.mark.parametrize("name", SHIPPED)
     def test_loads_by_name_and_by_path(self, name: str) -> None:
         config = load_config(name)
         assert config == load_config(RECIPES / f"{name}.yaml") == load_config(str(RECIPES / f"{name}.yaml"))
 
-    @pytest.mark.parametrize("name", ["13b", "200b_1024", "200b_2048", "2b6", "350m", "quickstart", "tiny_cpu"])
+    @pytest.mark.parametrize("name", SHIPPED)
     def test_survives_being_written_and_read(self, name: str, tmp_path: Path) -> None:
         """`pangu config show --yaml` prints a recipe."""
         config = load_config(name)
@@ -62,6 +65,7 @@ class TestRecipes:
             ("2b6", 0.999, 1e-4, 0.01, 512),
             ("13b", 0.98, 5e-5, 0.01, 1024),
             ("200b_2048", 0.95, 2e-5, 0.1, 2048),
+            ("200b_2048_fast", 0.95, 2e-5, 0.1, 2048),
             ("200b_1024", 0.95, 2e-5, 0.1, 1024),
         ],
     )

@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu plan ...`."""
+    from pangu_alpha.cli.plan_recipe import write_recipe
     from pangu_alpha.config import load_config
     from pangu_alpha.planner.hardware import load_hardware
     from pangu_alpha.topology.mesh import Mesh
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output:
         _draw(result.best[0].config, hardware, arguments.output)
     if arguments.write:
-        _write(arguments.recipe, result.best[0], arguments.write)
+        write_recipe(arguments.recipe, recipe, result.best[0], arguments.write)
 
 
 @dataclass(frozen=True)
@@ -284,21 +285,3 @@ def _draw(config: RunConfig, hardware: Hardware, path: Path) -> None:
     timeline = Timeline(parallel.pp, tuple(spans(parallel, num, priced.times)))
     save_figure(draw_schedule(timeline, title, "seconds; a number is a micro-batch"), path)
     print(f"\npicture in {path}")
-
-
-def _write(name: str, best: Found, path: Path) -> None:
-    """Write the best layout's recipe, and read it as a user would."""
-    import yaml
-
-    from pangu_alpha.config import load_config
-    from pangu_alpha.files import write_text
-
-    settings = best.config.model_dump(mode="json", exclude={"parallel"}, exclude_defaults=True)
-    settings["parallel"] = best.config.parallel.model_dump(mode="json")
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    try:
-        write_text(path, f"# {name} with the layout that `pangu plan` found: {best.layout}.\n{text}")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    load_config(path)
-    print(f"\nrecipe of 1 in {path}; `pangu compile {path}` holds it against the compiler's own programs")

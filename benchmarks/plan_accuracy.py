@@ -10,12 +10,13 @@ layer, learned positions, a tied table, dropout 0.1, a final norm.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pangu_alpha.config import RunConfig, load_config
 from pangu_alpha.planner.hardware import Hardware, load_hardware
-from pangu_alpha.planner.step import PassTimes, StepAccount, account, once, pass_times, price, price_recipe
+from pangu_alpha.planner.once import once
+from pangu_alpha.planner.step import PassTimes, Priced, StepAccount, account, pass_times, price, price_recipe
 
 Unit = Literal["s a step", "TFLOP/s a device", "tokens/s a device", "MFU %"]
 MINDFORMERS = "MindFormers r1.0, model card of PanGu-Alpha"
@@ -39,18 +40,34 @@ class Row:
     """Whether whole rematerialisation makes all of a layer again, collectives too, as Megatron-LM does; ours keeps the
     results of communication and the products before it."""
 
+    ddp: Literal["torch", "local"] | None = None
+    """Megatron-LM's: `torch` sums gradients beside the last micro-batch's way back, `local` after everything."""
+
     def account(self, hardware: Hardware) -> StepAccount:
         """The planner's account of the row."""
+        priced = self._priced(hardware)
+        if self.ddp:
+            beside = hardware.efficiency.overlap if self.ddp == "torch" else 0.0
+            late = [
+                seconds.layer_sums + seconds.other_sums - beside * sum(backward)
+                for seconds, backward in zip(
+                    once(self.config, hardware, priced.states), priced.times.backward, strict=True
+                )
+            ]
+            priced = replace(priced, reductions=max(0.0, *late))
+        return account(priced)
+
+    def _priced(self, hardware: Hardware) -> Priced:
         priced = price_recipe(self.config, hardware)
         if not self.repeats_all or self.config.parallel.rematerialisation != "whole":
-            return account(priced)
+            return priced
         plain = self.config.parallel.model_copy(update={"rematerialisation": "none"})
         without = pass_times(self.config.model_copy(update={"parallel": plain}), hardware)
         forward, backward = without["layer", "forward"], without["layer", "backward"]
         again = PassTimes(forward.compute + backward.compute, forward.communication + backward.communication)
         passes = {**priced.passes, ("layer", "backward"): again}
         each_once = once(self.config, hardware, priced.states)
-        return account(price(self.config, hardware, priced.states, passes, each_once))
+        return price(self.config, hardware, priced.states, passes, each_once)
 
     def predicted(self, found: StepAccount) -> float:
         """What the planner says in the row's unit."""
@@ -126,7 +143,7 @@ def megatron_2021() -> list[Row]:
                 dp=devices // mp // pp, mp=mp, pp=pp, rematerialisation="whole", num_chunks=chunks,
                 schedule="interleaved" if chunks > 1 else "1f1b",
             ),
-            tflops, "TFLOP/s a device", MEGATRON_2021, True, repeats_all=True,
+            tflops, "TFLOP/s a device", MEGATRON_2021, True, repeats_all=True, ddp="torch" if pp == 1 else "local",
         )
         for name, layers, hidden, heads, mp, pp, devices, batch, micro, chunks, tflops in rows
     ]  # fmt: skip

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pangu_alpha.config import RunConfig
 from pangu_alpha.planner.hardware import Hardware
 from pangu_alpha.planner.memory import StageState, stage_states
+from pangu_alpha.planner.once import Once, once
 from pangu_alpha.planner.peak import Demand, Moment, fullest_bytes, moments
 from pangu_alpha.planner.space import Layout, layouts, meshes, refusal
-from pangu_alpha.planner.step import Once, Passes, Priced, StepAccount, account, once, pass_times, price
+from pangu_alpha.planner.step import Passes, Priced, StepAccount, account, pass_times, price
 from pangu_alpha.topology.schedule import pipeline_order
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.planner.activations import Sizes
-from pangu_alpha.planner.communication import Message, network_messages, step_messages
+from pangu_alpha.planner.communication import Message, network_messages
 from pangu_alpha.planner.hardware import Hardware
 from pangu_alpha.planner.memory import StageState, stage_states
+from pangu_alpha.planner.once import Once, late_gathers, late_sums, once
 from pangu_alpha.planner.operators import Part, operators, step_flops
-from pangu_alpha.planner.pricing import Direction, message_seconds, operator_seconds, update_seconds
+from pangu_alpha.planner.pricing import Direction, message_seconds, operator_seconds
 from pangu_alpha.planner.timeline import TaskTimes, bubble, execute
 from pangu_alpha.topology.mesh import Mesh
 
@@ -124,40 +124,6 @@ class Priced:
         return self.gathers + self.reductions + self.update
 
 
-@dataclass(frozen=True)
-class Once:
-    """Seconds of what a stage's device does once a step."""
-
-    gathers: float
-    """Of its weights."""
-    gradients: float
-    """Their sums over ranks."""
-    update: float
-    """Optimizer, global norm, the word table's way between the stages."""
-
-
-def once(config: RunConfig, hardware: Hardware, states: Sequence[StageState]) -> tuple[Once, ...]:
-    """That of each stage."""
-    mesh = Mesh.of(config.parallel)
-    known: dict[object, Once] = {}
-    found = []
-    for stage, state in enumerate(states):
-        key = (stage in (0, len(states) - 1) and stage, state.parameters)
-        if key not in known:
-            known[key] = _once(config, mesh, hardware, state, stage)
-        found.append(known[key])
-    return tuple(found)
-
-
-def _once(config: RunConfig, mesh: Mesh, hardware: Hardware, state: StageState, stage: int) -> Once:
-    seconds: dict[str, float] = defaultdict(float)
-    for message in step_messages(config, state, stage):
-        seconds[message.phase] += message_seconds(message, mesh, hardware)
-    own = update_seconds(state.num_device_parameters, state.num_device_gradients, hardware)
-    # The word table goes to the last stage before its forward pass, its gradient comes back before the update.
-    return Once(seconds["parameters"], seconds["gradients"], own + seconds["update"] + 2 * seconds["pipeline"])
-
-
 def price(
     config: RunConfig,
     hardware: Hardware,
@@ -178,9 +144,8 @@ def price(
     overlap = hardware.efficiency.overlap
     gathers = reductions = 0.0
     for stage, seconds in enumerate(each_once):
-        # Weights travel beside the first micro-batch, gradients beside the last one's way back.
-        gathers = max(gathers, seconds.gathers - overlap * sum(times.forward[stage]))
-        reductions = max(reductions, seconds.gradients - overlap * sum(times.backward[stage]))
+        gathers = max(gathers, late_gathers(seconds, times.forward[stage], overlap))
+        reductions = max(reductions, late_sums(config, states[stage], seconds, times.backward[stage], overlap))
     update = max(seconds.update for seconds in each_once)
     return Priced(config, hardware, states, passes, times, gathers, reductions, update)
 

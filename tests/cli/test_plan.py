@@ -81,10 +81,20 @@ def test_the_pipeline_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_other_numbers_of_devices_and_other_chips(capsys: pytest.CaptureFixture[str]) -> None:
-    text = output(capsys, *SMALL, "--sensitivity", "--scaling")
+    text = output(capsys, *SMALL, "--sensitivity", "--scaling", "--what-if")
     assert "the winner if the chip were another" in text and " C+ " in text and " L- " in text
-    assert "       4 devices: " in text and ", 100%" in text
-    assert "16 devices: " in text
+    assert "       4 devices: " in text and ", 100% of" in text
+    assert "16 devices: " in text and "% of the first's" in text
+    for words in ("as it is", "half the devices", "twice the batch", "links half as fast"):
+        assert f" {words} " in text
+
+
+def test_days_tokens_and_dollars(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("plan", "2b6", "model.num_layers=8", "--tokens-per-step", "32768", "--days", "1", "--price", "1.5")
+    text = output(capsys, *words)
+    assert text.startswith("32 samples of 1024 tokens a step = 32.8k tokens, on 2 × Ascend 910A")
+    header, best = text.splitlines()[2:4]
+    assert header.split()[-2:] == ["days", "dollars"] and float(best.split()[-2]) <= 1
 
 
 @pytest.mark.parametrize(
@@ -93,6 +103,10 @@ def test_other_numbers_of_devices_and_other_chips(capsys: pytest.CaptureFixture[
         (["--devices", "0"], "--devices 0: give a number from 1 to 16,384"),
         (["--devices", "99999"], "--devices 99999: give a number from 1 to 16,384"),
         (["--batch-size", "0"], "--batch-size 0: give a number"),
+        (["--tokens-per-step", "1000"], "--tokens-per-step 1000 ÷ model.seq_length(1024) is not a whole number"),
+        (["--days", "0"], "--days 0: give a number above 0"),
+        (["--price", "inf"], "--price inf: give a number above 0"),
+        (["--days", "0.01"], "--days 0.01: no number of devices up to 16,384"),
         (["--memory", "lots"], "--memory lots: give 2³⁰ bytes"),
         (["--memory", "0"], "--memory 0: give 2³⁰ bytes"),
         (["--best", "0"], "--best 0: give a number from 1 to 1,000"),

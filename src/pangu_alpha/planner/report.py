@@ -5,34 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pangu_alpha.console import si
+from pangu_alpha.planner.job import Job
 from pangu_alpha.planner.operators import operators
 from pangu_alpha.planner.peak import StagePeak
 from pangu_alpha.planner.pricing import operator_seconds
 from pangu_alpha.planner.search import Found, Result
 from pangu_alpha.planner.step import Priced, StepAccount
 
-_DAY = 86_400.0
-HEADER = (
-    f"{'':>3} {'dp':>5} {'mp':>4} {'pp':>4} {'micro':>6} {'chunks':>6} {'remat':>9} {'seq':>4} {'shard':>5}"
-    f" {'step':>8} {'tokens/s':>9} {'MFU':>6} {'HFU':>6} {'bubble':>7} {'fullest':>15} {'days':>8}"
-)
 
-
-def describe_layouts(found: Sequence[Found], num_steps: int, marks: Sequence[str] = ()) -> list[str]:
-    """A line a layout, numbered unless `marks` says otherwise."""
-    lines = [HEADER]
-    for number, item in enumerate(found):
+def describe_layouts(found: Sequence[Found], job: Job, marks: Sequence[str] = ()) -> list[str]:
+    """A line a layout, numbered unless `marks` says otherwise, with the days (and dollars) of the job's tokens."""
+    names = marks or [str(number + 1) for number in range(len(found))]
+    width = max([3, *map(len, names)])
+    lines = [
+        f"{'':>{width}} {'dp':>5} {'mp':>4} {'pp':>4} {'micro':>6} {'chunks':>6} {'remat':>9} {'seq':>4} {'shard':>5}"
+        f" {'step':>8} {'tokens/s':>9} {'MFU':>6} {'HFU':>6} {'bubble':>7} {'fullest':>15} {'days':>8}"
+        + (f" {'dollars':>8}" if job.price else "")
+    ]
+    for name, item in zip(names, found, strict=True):
         layout, account = item.layout, item.account
-        mark = marks[number] if marks else str(number + 1)
         lines.append(
-            f"{mark:>3} {layout.dp:>5} {layout.mp:>4} {layout.pp:>4} {layout.num_micro_batches:>6} "
+            f"{name:>{width}} {layout.dp:>5} {layout.mp:>4} {layout.pp:>4} {layout.num_micro_batches:>6} "
             f"{layout.num_chunks:>6} {layout.rematerialisation:>9} {'yes' if layout.sequence_parallel else 'no':>4} "
             f"{'yes' if layout.optimizer_sharding else 'no':>5} {_seconds(account.seconds):>8} "
             f"{si(account.tokens_per_second):>9} "
             f"{account.model_utilisation:>6.1%} {account.hardware_utilisation:>6.1%} "
             f"{account.bubble:>7.1%} {_gib(item.num_bytes)} stage {item.fullest:>2} "
-            f"{account.seconds * num_steps / _DAY:>8.1f}"
+            f"{job.days(item):>8.1f}" + (f" {si(job.dollars(item)):>8}" if job.price else "")
         )
+    return lines
+
+
+def describe_scaling(found: Sequence[Found]) -> list[str]:
+    """What more devices are worth: each one's rate against the first, and which numbers buy no time.
+
+    Args:
+        found: the fastest layout of each number of devices, the fewest first.
+    """
+    lines, fastest = [], found[0]
+    for item in found:
+        number = item.config.parallel.num_devices
+        rate, first = (one.account.tokens_per_second / one.config.parallel.num_devices for one in (item, found[0]))
+        is_slower = item.account.seconds > fastest.account.seconds
+        words = f", no faster than {fastest.config.parallel.num_devices:,} devices" if is_slower else ""
+        lines.append(
+            f"  {number:>6,} devices: {_seconds(item.account.seconds):>8}, {rate:,.1f} tokens/s each, "
+            f"{rate / first:.0%} of the first's{words}"
+        )
+        fastest = fastest if is_slower else item
     return lines
 
 

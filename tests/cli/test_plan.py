@@ -80,6 +80,16 @@ def test_the_pipeline_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "no pipeline to draw" in capsys.readouterr().err
 
 
+def test_pictures_of_the_step_its_memory_and_all_meshes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "pictures" / "of_it"
+    text = output(capsys, *SMALL, "--pictures", str(folder))
+    assert text.endswith(f"pictures in {folder}: step.svg, memory.svg, map.svg\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["map.svg", "memory.svg", "step.svg"]
+    layout = ("--explain", "dp=8,mp=1,pp=1,micro=1", "--pictures", str(folder / "map.svg"))
+    assert main([*SMALL, *layout]) == 2
+    assert "map.svg: the directory cannot be made" in capsys.readouterr().err
+
+
 def test_other_numbers_of_devices_and_other_chips(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, *SMALL, "--sensitivity", "--scaling", "--what-if")
     assert "the winner if the chip were another" in text and " C+ " in text and " L- " in text

@@ -92,7 +92,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="draw the best (or explained) layout's pipeline, an .svg or .png file",
     )
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the best layout's recipe")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="draw its step, its memory, the map of all meshes, and with --scaling the curve, in this directory",
+    )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the recipe of the best (or explained) layout")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -105,36 +111,35 @@ def run(arguments: argparse.Namespace) -> None:
         print_sensitivity,
         print_what_if,
     )
+    from pangu_alpha.cli.plan_confirm import confirm
+    from pangu_alpha.cli.plan_pictures import draw_pictures, draw_pipeline
     from pangu_alpha.cli.plan_recipe import write_recipe
     from pangu_alpha.topology.mesh import Mesh
 
     job = _job(arguments)
+    if arguments.write and arguments.write.exists():
+        raise ConfigError(f"{arguments.write} is there already: give another name, nothing is overwritten")
     if arguments.explain:
         Mesh.of(job.recipe.parallel).check_devices(job.num_devices)
         print_account(job)
-        _with_pictures_and_programs(arguments, job.recipe, job.hardware)
-        return
-    if arguments.write and arguments.write.exists():
-        raise ConfigError(f"{arguments.write} is there already: give another name, nothing is overwritten")
-    result = job.search(arguments.best)
-    print_result(job, result)
-    best = result.best[0]
+        config = job.recipe
+    else:
+        result = job.search(arguments.best)
+        print_result(job, result)
+        config = result.best[0].config
     if arguments.sensitivity:
         print_sensitivity(job)
     if arguments.what_if:
         print_what_if(job)
-    if arguments.scaling:
-        print_scaling(job, find_scaling(job))
-    if arguments.write:
-        write_recipe(arguments.recipe, job.recipe, best, arguments.write)
-    _with_pictures_and_programs(arguments, best.config, job.hardware)
-
-
-def _with_pictures_and_programs(arguments: argparse.Namespace, config: RunConfig, hardware: Hardware) -> None:
-    from pangu_alpha.cli.plan_confirm import confirm
-
+    winners = find_scaling(job) if arguments.scaling else []
+    if winners:
+        print_scaling(job, winners)
     if arguments.output:
-        _draw(config, hardware, arguments.output)
+        draw_pipeline(config, job.hardware, arguments.output)
+    if arguments.pictures:
+        draw_pictures(job, config, winners, arguments.pictures)
+    if arguments.write:
+        write_recipe(arguments.recipe, job.recipe, config, arguments.write)
     if arguments.confirm:
         confirm(config)
 
@@ -203,24 +208,3 @@ def _memory(text: str | None, hardware: Hardware) -> int:
     if found is None or float(found[1]) <= 0:
         raise ConfigError(f"--memory {text}: give 2³⁰ bytes of a device, as 30 or 30GiB")
     return int(float(found[1]) * 2**30)
-
-
-def _draw(config: RunConfig, hardware: Hardware, path: Path) -> None:
-    """A layout's pipeline as it is executed."""
-    from pangu_alpha.planner.step import account, price_recipe
-    from pangu_alpha.planner.timeline import spans
-    from pangu_alpha.topology.pictures import draw_schedule, save_figure
-    from pangu_alpha.topology.schedule import Timeline
-
-    parallel, num = config.parallel, config.train.num_micro_batches
-    if parallel.pp == 1:
-        raise ConfigError(f"--output {path}: this layout has one stage, and no pipeline to draw; leave it out")
-    priced = price_recipe(config, hardware)
-    found = account(priced)
-    title = (
-        f"{num} micro-batches on {parallel.pp} stages of {hardware.name}: {found.pipeline_seconds:.2f} s of the step's "
-        f"{found.seconds:.2f} s, of which stages wait {found.bubble:.1%}"
-    )
-    timeline = Timeline(parallel.pp, tuple(spans(parallel, num, priced.times)))
-    save_figure(draw_schedule(timeline, title, "seconds; a number is a micro-batch"), path)
-    print(f"\npicture in {path}")

@@ -10,16 +10,15 @@ from pangu_alpha.errors import ConfigError
 
 if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
-    from pangu_alpha.planner.search import Found
 
 
-def write_recipe(name: str, recipe: RunConfig, best: Found, path: Path) -> None:
+def write_recipe(name: str, recipe: RunConfig, best: RunConfig, path: Path) -> None:
     """Write the best layout's recipe, read it as a user would, and say what it lacks.
 
     Args:
         name: of the recipe that the search began with.
         recipe: that recipe.
-        best: what was found.
+        best: the recipe with the layout that was found.
         path: of the new file.
 
     Raises:
@@ -29,17 +28,18 @@ def write_recipe(name: str, recipe: RunConfig, best: Found, path: Path) -> None:
 
     from pangu_alpha.config import load_config
     from pangu_alpha.files import write_text
+    from pangu_alpha.planner.space import Layout
 
-    config, words = accepted(recipe, best.config)
+    config, words = accepted(recipe, best)
     settings = config.model_dump(mode="json", exclude={"parallel"}, exclude_defaults=True)
     settings["parallel"] = config.parallel.model_dump(mode="json")
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     try:
-        write_text(path, f"# {name} with the layout that `pangu plan` found: {best.layout}.\n{text}")
+        write_text(path, f"# {name} with the layout that `pangu plan` found: {Layout.of(best)}.\n{text}")
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     load_config(path)
-    print(f"\nrecipe of 1 in {path}; `pangu compile {path}` holds it against the compiler's own programs")
+    print(f"\nrecipe in {path}; `pangu compile {path}` holds it against the compiler's own programs")
     for line in words:
         say(f"pangu: {path}: {line}")
 

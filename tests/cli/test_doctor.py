@@ -43,6 +43,14 @@ def project(tiny_project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path
 
 
+def test_the_plan_of_a_chip_is_one_more_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code("recipe.yaml", f"output={project}/run", "--hardware", "a100") == 0
+    *_, last, _, _ = capsys.readouterr().out.splitlines()
+    assert last.startswith("✓ plan") and last.endswith(" GiB, on 1 × A100 80GB")
+    assert _exit_code("recipe.yaml", f"output={project}/run", "--hardware", "a100", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["findings"][-1]["what"] == "plan"
+
+
 def test_a_good_machine(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code("recipe.yaml", f"output={project}/run") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -38,6 +38,16 @@ def test_status_of_a_run(one_rank_run: RunConfig, capsys: pytest.CaptureFixture[
     assert "rank 0  1 ×  training  step 57" in out
 
 
+def test_the_pace_stands_beside_the_plan(one_rank_run: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    with HeartbeatWriter(one_rank_run, 0) as writer:
+        writer.report("training", 57)
+        assert main(["status", str(one_rank_run.output), "--hardware", "910a"]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.startswith("pace: ") and last.endswith("none is measured yet")
+        assert main(["status", str(one_rank_run.output), "--hardware", "911a"]) == 2
+    assert "no chip '911a'" in capsys.readouterr().err
+
+
 def test_watching_ends_with_the_run(one_rank_run: RunConfig) -> None:
     writer = HeartbeatWriter(one_rank_run, 0)
     with writer:

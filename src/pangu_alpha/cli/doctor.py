@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n  pangu doctor tiny_cpu\n  pangu doctor 350m --rank-table table.json\n"
         "  pangu doctor 350m parallel.dp=16 --rank-table table.json --hosts hosts.txt\n"
+        "  pangu doctor 200b_2048 --hardware 910a\n"
         "  pangu doctor tiny_cpu train.keep_checkpoints=5 --json"
     )
     parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
@@ -47,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", metavar="ID", help="check as this server of the rank table (default: the one with this address)"
     )
+    parser.add_argument(
+        "--hardware", metavar="CHIP", help="also what `pangu plan` expects on this chip (name or profile): time, memory"
+    )
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of the table")
 
 
@@ -56,16 +60,28 @@ def run(arguments: argparse.Namespace) -> None:
     from pangu_alpha.config import load_config
 
     config = load_config(arguments.recipe, arguments.overrides)
+    expected = _expected(arguments.hardware, config)
     if arguments.hosts is None:
         report = examine(config, arguments.rank_table, arguments.server)
+        report = replace(report, findings=[*report.findings, *expected])
         findings, text = report.findings, report.to_json()
     else:
-        findings = _ask(arguments, config)
+        findings = [*_ask(arguments, config), *expected]
         text = json.dumps({"findings": [asdict(finding) for finding in findings]})
     print(text if arguments.json else _table(findings))
     if any(finding.state == "bad" for finding in findings):
         sys.stdout.flush()
         sys.exit(1)
+
+
+def _expected(chip: str | None, config: RunConfig) -> list[Finding]:
+    """What the planner expects, on a chip that was named."""
+    if chip is None:
+        return []
+    from pangu_alpha.cluster.preflight.expected import check_expected
+    from pangu_alpha.planner.hardware import load_hardware
+
+    return [check_expected(config, load_hardware(chip))]
 
 
 def _ask(arguments: argparse.Namespace, config: RunConfig) -> list[Finding]:

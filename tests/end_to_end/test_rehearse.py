@@ -18,23 +18,31 @@ from pangu_alpha.parallel.start import starting_values
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
 
-NETWORK = ("device=ascend", "model.num_layers=3", "model.seq_length=16", "spikes.skip=true", "tokenizer=null")
-FIRST = (*NETWORK, "parallel.mp=2", "parallel.pp=2", "train.num_micro_batches=2")
-SECOND = (*NETWORK, "parallel.dp=2", "parallel.optimizer_sharding=true")
+NETWORK = ("device=ascend", "model.num_layers=4", "model.seq_length=16", "spikes.skip=true", "tokenizer=null")
+FIRST = (
+    *NETWORK,
+    "parallel.dp=2",
+    "parallel.mp=2",
+    "parallel.pp=2",
+    "parallel.optimizer_sharding=true",
+    "train.num_micro_batches=2",
+)
+INTERLEAVED = ("parallel.pp=2", "parallel.schedule=interleaved", "parallel.num_chunks=2", "train.num_micro_batches=2")
+SECOND = (*NETWORK, *INTERLEAVED)
 
 
 @pytest.fixture(scope="module")
 def rehearsed(tiny_project: TinyProject) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """Two of four ranks with a pipeline, then both of two with a sharded optimizer."""
-    words = ("recipe.yaml", *FIRST, "--ranks", "0,3", "--then", "recipe.yaml", *SECOND, "--output", "rehearsal")
+    """Two of eight ranks with a pipeline and a sharded optimizer, then both of an interleaved pipeline."""
+    words = ("recipe.yaml", *FIRST, "--ranks", "0,7", "--then", "recipe.yaml", *SECOND, "--output", "rehearsal")
     return tiny_project.pangu("rehearse", *words, timeout=550), tiny_project.folder / "rehearsal"
 
 
 def test_both_lives_are_told(rehearsed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     done, _ = rehearsed
     assert done.returncode == 0, done.stderr
-    assert "life 1: recipe.yaml, dp(1) × mp(2) × pp(2) = 4 ranks" in done.stdout
-    assert "2 rank(s) had no process" in done.stdout and "life 2: recipe.yaml, dp(2) × mp(1) × pp(1)" in done.stdout
+    assert "life 1: recipe.yaml, dp(2) × mp(2) × pp(2) = 8 ranks" in done.stdout
+    assert "6 rank(s) had no process" in done.stdout and "life 2: recipe.yaml, dp(1) × mp(1) × pp(2)" in done.stdout
     assert done.stdout.count("equal, to the bit, to") == 2
     assert "went on at sample 8, where recipe.yaml had ended" in done.stdout
     assert "a rehearsal cannot show: numbers" in done.stdout
@@ -44,12 +52,12 @@ def test_both_lives_are_told(rehearsed: tuple[subprocess.CompletedProcess[str], 
 def test_the_second_checkpoint_is_of_real_slices(
     rehearsed: tuple[subprocess.CompletedProcess[str], Path], tiny_project: TinyProject
 ) -> None:
-    """What ranks 0 and 3 began with has come through two meshes; the rest is the zeros of ranks without a process."""
+    """What ranks 0 and 7 began with has come through two meshes; the rest is the zeros of ranks without a process."""
     _, folder = rehearsed
     config = load_config(tiny_project.recipe, list(FIRST))
     read = starting_values(config)
     found = open_checkpoint(folder / "run" / "checkpoints" / "step_00000004")
-    for rank in (0, 3):
+    for rank in (0, 7):
         for name, box in owned_boxes(config.model, config.parallel, rank).items():
             np.testing.assert_array_equal(found.read(name, box), read(name, box))
     absent = {name: box for name, box in owned_boxes(config.model, config.parallel, 1).items() if "weight" in name}
@@ -59,7 +67,7 @@ def test_the_second_checkpoint_is_of_real_slices(
 def test_every_rank_has_written_its_account(rehearsed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     _, folder = rehearsed
     accounts = [json.loads(path.read_text()) for path in sorted((folder / "run" / "accounts").iterdir())]
-    assert [account["rank"] for account in accounts] == [0, 1, 3]
+    assert [account["rank"] for account in accounts] == [0, 1, 7]
     for account in accounts:
         assert account["compile_seconds"] > account["fill_seconds"] > 0 and account["host_bytes"] > 1 << 28
         assert account["num_steps"] == 2 and account["device_bytes"] > 0
@@ -69,7 +77,7 @@ def test_every_rank_has_written_its_account(rehearsed: tuple[subprocess.Complete
     ("words", "said"),
     [
         (("recipe.yaml",), "a rehearsal plays Ascend devices. Add device=ascend"),
-        (("recipe.yaml", *FIRST, "--ranks", "0,4"), "rank 4 cannot be rehearsed"),
+        (("recipe.yaml", *FIRST, "--ranks", "0,8"), "rank 8 cannot be rehearsed"),
         (("recipe.yaml", *FIRST, "--ranks", "first"), "--ranks first is not of the form 0,2047"),
         (("recipe.yaml", *FIRST, "--steps", "0"), "--steps 0: at least 1 is needed"),
         (("recipe.yaml", *FIRST, "--rank-table", "nowhere.json"), "nowhere.json"),
@@ -80,4 +88,4 @@ def test_wrong_input_starts_nothing(tiny_project: TinyProject, words: tuple[str,
     done = tiny_project.pangu("rehearse", *words, "--output", "never")
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
-    assert not (tiny_project.folder / "never" / "run").exists()
+    assert not (tiny_project.folder / "never").exists()

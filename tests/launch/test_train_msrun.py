@@ -136,11 +136,11 @@ def test_worker_with_an_error_is_named(tiny_project: TinyProject) -> None:
 
 
 def test_wrong_settings_start_nothing(tiny_project: TinyProject) -> None:
-    process = _start(tiny_project, "--workers", "3", "recipe.yaml", "output=never")
+    process = _start(tiny_project, "--workers", "3", "recipe.yaml", "output=never_started")
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "train.batch_size(4)" in stderr and "Traceback" not in stderr
-    assert not (tiny_project.folder / "never").exists()
+    assert not (tiny_project.folder / "never_started").exists()
 
 
 def test_processes_are_dealt_out_to_hosts(simulated_cluster: SimulatedCluster) -> None:

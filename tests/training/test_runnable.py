@@ -27,15 +27,6 @@ def test_ascend_devices_train_every_mesh_and_a_cpu_needs_the_emulator(make_confi
     assert "parallel.mp=2 and parallel.pp=2" in str(error) and "--backend emulator" in str(error)
 
 
-def test_an_interleaved_pipeline_is_not_validated_on_devices(make_config: Config) -> None:
-    interleaved = ("parallel.schedule=interleaved", "parallel.num_chunks=2", "model.num_layers=4")
-    config = make_config(*SPLIT, "device=ascend", *interleaved, "data.validation=[{path: tokens/train}]")
-    (error,) = refusals(config, "mindspore", 4)
-    assert "compiles no forward-only program" in str(error) and "data.validation=[]" in str(error)
-    assert list(refusals(config, "emulator", None)) == []
-    assert list(refusals(make_config(*SPLIT, "device=ascend", *interleaved), "mindspore", 4)) == []
-
-
 def test_the_backend_follows_from_the_recipe(make_config: Config) -> None:
     assert default_backend(make_config(*SPLIT), 1) == "emulator"
     assert default_backend(make_config(*SPLIT), 4) == "mindspore"

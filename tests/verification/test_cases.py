@@ -30,6 +30,8 @@ def class_of(config: RunConfig) -> dict[str, Any]:
         "micro_batches": "one" if number == 1 else "up to pp" if number <= parallel.pp else "more than pp",
         "final_norm": config.model.final_norm,
         "dropout": config.model.dropout > 0,
+        "gelu": config.model.gelu,
+        "skips_spikes": config.spikes.skip,
         "compute_dtype": config.model.compute_dtype,
     }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pangu_alpha.errors import ConfigError
+from pangu_alpha.errors import ConfigError, PanguError
 from pangu_alpha.reading import whole_number
 
 if TYPE_CHECKING:
@@ -56,10 +57,16 @@ def run(arguments: argparse.Namespace) -> None:
     folder = arguments.output.resolve()
     recipes = [[arguments.recipe, *arguments.overrides], *([arguments.then] if arguments.then else [])]
     table = arguments.rank_table
-    lives = [prepare(recipes[0], folder, 1, arguments.steps, _played(arguments), table)]
-    for words in recipes[1:]:
-        lives.append(prepare(words, folder, 2, arguments.steps, _played(arguments), None))
-    refuse_change(lives)
+    is_new = not folder.exists()
+    try:
+        lives = [prepare(recipes[0], folder, 1, arguments.steps, _played(arguments), table)]
+        for words in recipes[1:]:
+            lives.append(prepare(words, folder, 2, arguments.steps, _played(arguments), None))
+        refuse_change(lives)
+    except PanguError:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     requests: list[int] = []
     for wanted in (signal.SIGINT, signal.SIGTERM):
         signal.signal(wanted, lambda number, _frame: requests.append(number))

@@ -140,8 +140,9 @@ def compile_rank(job: CompileJob) -> None:
     }
     Path("measured.json").write_text(json.dumps(measured))
     if job.with_validation:
-        programs.validation.set_train(False).compile(*inputs)
-        _export(programs.validation, "validation.mindir")
+        with programs.validating() as validation:
+            validation.compile(*inputs)
+            _export(validation, "validation.mindir")
 
 
 def _export(cell: Cell, name: str) -> None:

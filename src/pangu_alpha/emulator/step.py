@@ -92,7 +92,7 @@ class EmulatedStep:
 
 
 class EmulatedLoss:
-    """The forward-only programs of all ranks of a recipe's mesh."""
+    """The programs of validation of all ranks of a recipe's mesh."""
 
     def __init__(self, config: RunConfig, machine: Machine) -> None:
         """Args:
@@ -104,6 +104,14 @@ class EmulatedLoss:
     def load(self, read: Read) -> None:
         """Give every rank the weights that its program uses."""
         fill(self._machine, self._config.model, read)
+
+    def tensors(self) -> dict[str, Array]:
+        """All that the programs hold, sums of gradients too, whole, with padding; copies.
+
+        Raises:
+            LayoutError: two ranks hold the same part of a tensor, and not the same values.
+        """
+        return {name: tensor.copy() for name, tensor in self._machine.gather().items()}
 
     def __call__(self, batch: Batch) -> float:
         """Sum of the losses of the counted tokens of a global batch, in nats, without dropout.
@@ -150,7 +158,7 @@ def emulated_step(config: RunConfig, precision: Precision = "native", num_jobs: 
 
 
 def emulated_loss(config: RunConfig, precision: Precision = "native", num_jobs: int | None = None) -> EmulatedLoss:
-    """The same for the forward-only programs."""
+    """The same for the programs of validation."""
     every_rank = range(config.parallel.num_devices)
     compiled = compile_ranks(config, every_rank, with_validation=True, num_jobs=num_jobs)
     return EmulatedLoss(config, load_machine(compiled, precision, is_validation=True))

@@ -7,6 +7,8 @@ Every rank gets the whole global batch; MindSpore cuts out its rows, so that no 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -141,6 +143,20 @@ class RankLoss(nn.Cell):
         return self.loss(*batch)
 
 
+class RankLossBesideGradients(nn.Cell):
+    """The same under the interleaved schedule, where MindSpore's compiler crashes on a forward-only program: the
+    backward pass is there too, and its gradients are thrown away."""
+
+    def __init__(self, gradients: Accumulated) -> None:
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+
+    def construct(self, *batch: Tensor) -> Tensor:
+        """See `RankLoss`."""
+        loss_sum, gradients = self.gradients(Tensor(1.0, ms.float32), *batch)
+        return ops.depend(loss_sum, gradients)
+
+
 @dataclass(frozen=True)
 class RankPrograms:
     """What this process's rank computes, each to be called with a whole global batch. They share the parameters.
@@ -152,6 +168,18 @@ class RankPrograms:
     """See `RankStep`."""
     validation: nn.Cell
     """See `RankLoss`."""
+    loss: nn.Cell
+    """Of the network, in both."""
+    has_gradients: bool
+    """Whether there is a backward pass in `validation`."""
+
+    @contextmanager
+    def validating(self) -> Iterator[nn.Cell]:
+        """Inside, dropout is left out, and `validation` may be compiled and called."""
+        self.validation.set_train(self.has_gradients)
+        self.loss.set_train(False)
+        yield self.validation
+        self.step.set_train()
 
 
 def rank_programs(config: RunConfig) -> RankPrograms:
@@ -180,8 +208,11 @@ def rank_programs(config: RunConfig) -> RankPrograms:
         else:
             update = Update(optimizer, config.spikes.skip)
         step = RankStep(WholeStep(gradients, update, reduce=None)).set_train()
-        validation = RankLoss(Pipeline(loss, num_parts) if mesh.pp > 1 else loss)
-    return RankPrograms(_in_parallel(step, config, mesh), _in_parallel(validation, config, mesh))
+        is_interleaved = config.parallel.schedule == "interleaved"
+        forward = Pipeline(loss, num_parts) if mesh.pp > 1 else loss
+        validation = RankLossBesideGradients(gradients) if is_interleaved else RankLoss(forward)
+    step, validation = (_in_parallel(cell, config, mesh) for cell in (step, validation))
+    return RankPrograms(step, validation, loss, has_gradients=is_interleaved)
 
 
 def _in_parallel(cell: nn.Cell, config: RunConfig, mesh: Mesh) -> nn.Cell:

@@ -42,7 +42,6 @@ def refusals(config: RunConfig, backend: BackendName, num_processes: int | None)
         lambda: place_layers(config.model, config.parallel),
         lambda: pipeline_order(config.parallel, config.train.num_micro_batches),
         lambda: _check_processes(config, num_processes),
-        lambda: _check_validation(config, backend),
         lambda: check_training_sources(config.data),
     )
     for check in checks:
@@ -79,17 +78,6 @@ def _check_axes(config: RunConfig, backend: BackendName) -> None:
             f"parallel.mp={parallel.mp} and parallel.pp={parallel.pp}: MindSpore splits a network over Ascend devices, "
             f"and device is {config.device}. Use `pangu train` in one process, or mpirun with "
             f"{parallel.num_devices}, where the emulator executes all ranks on a CPU (--backend emulator)"
-        )
-
-
-def _check_validation(config: RunConfig, backend: BackendName) -> None:
-    """MindSpore 2.10 crashes when it compiles the forward-only program of an interleaved pipeline."""
-    is_interleaved = config.parallel.pp > 1 and config.parallel.schedule == "interleaved"
-    if backend == "mindspore" and is_interleaved and config.data.validation:
-        raise ConfigError(
-            "parallel.schedule=interleaved with data.validation: MindSpore compiles no forward-only program of such a "
-            "pipeline. Set data.validation=[] and measure checkpoints with `pangu evaluate perplexity`, or set "
-            "parallel.schedule=1f1b"
         )
 
 

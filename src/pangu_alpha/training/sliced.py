@@ -143,19 +143,17 @@ class SlicedValidation:
     def __init__(self, step: SlicedStep, config: RunConfig, data: ValidationData, workers: Workers) -> None:
         """Compile the program on the parameters of `step`."""
         self._programs, self._data, self._workers = step.programs, data, workers
-        with step.timed("compile_validation"):
-            self._programs.validation.set_train(False).compile(*example_inputs(config))
-        self._programs.step.set_train()
+        with step.timed("compile_validation"), self._programs.validating() as program:
+            program.compile(*example_inputs(config))
 
     def mean_loss(self) -> float:
         """Token-weighted mean, in nats. All ranks must ask, and get the same."""
-        self._programs.validation.set_train(False)
         loss = count = 0.0
-        for index in range(self._data.num_batches):
-            batch = self._data.batch(index)
-            loss += float(self._programs.validation(*batch_tensors(batch)).asnumpy())
-            count += float(batch.loss_mask.sum())
-        self._programs.step.set_train()
+        with self._programs.validating() as program:
+            for index in range(self._data.num_batches):
+                batch = self._data.batch(index)
+                loss += float(program(*batch_tensors(batch)).asnumpy())
+                count += float(batch.loss_mask.sum())
         # The last rank is of the last stage, which alone knows the loss.
         return float(self._workers.decide(repr(loss / count), lambda means: means[-1]))
 

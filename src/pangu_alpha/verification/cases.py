@@ -43,6 +43,7 @@ class Case:
     num_micro_batches: int = NUM_MICRO_BATCHES
     other_norm: bool = False
     """The final LayerNorm on the other side of the query layer than elsewhere: after it on one stage, else before."""
+    gelu: Literal["tanh", "erf"] = "tanh"
 
     def __str__(self) -> str:
         parallel = self.parallel
@@ -54,14 +55,14 @@ class Case:
         words += ["dropout"] if self.dropout else []
         words += [f"micro{self.num_micro_batches}"] if self.num_micro_batches != NUM_MICRO_BATCHES else []
         words += ["norm"] if self.other_norm else []
+        words += ["erf"] if self.gelu == "erf" else []
         return " ".join(words)
 
     @property
     def has_validation(self) -> bool:
-        """Whether the forward-only programs are executed too: they do not depend on what the backward pass recomputes,
-        and must leave dropout out. MindSpore compiles none of an interleaved pipeline."""
-        matters = self.parallel.rematerialisation == "none" or self.dropout > 0.0
-        return matters and self.parallel.schedule != "interleaved"
+        """Whether the programs of validation are executed too: they do not depend on what the backward pass recomputes,
+        and must leave dropout out."""
+        return self.parallel.rematerialisation == "none" or self.dropout > 0.0
 
     def config(self, compute_dtype: ComputeDtype) -> RunConfig:
         """The recipe of this layout."""
@@ -115,6 +116,7 @@ def _on_one_stage() -> list[Case]:
             num_micro_batches=1,
         ),
         Case(ParallelConfig(dp=2, mp=4, optimizer_sharding=True, rematerialisation="whole"), num_micro_batches=1),
+        Case(ParallelConfig(dp=2, mp=2, optimizer_sharding=True), 0.1, num_micro_batches=1, gelu="erf"),
     ]
 
 
@@ -137,6 +139,19 @@ def _in_a_pipeline() -> list[Case]:
         Case(ParallelConfig(pp=4, rematerialisation="whole"), num_micro_batches=6),
         Case(  # 200b_1024, 200b_2048
             ParallelConfig(dp=2, mp=2, pp=2, optimizer_sharding=True, rematerialisation="whole"),
+            0.1,
+            num_micro_batches=2,
+        ),
+        Case(  # what `pangu plan` finds for 200b_2048
+            ParallelConfig(
+                dp=2,
+                mp=2,
+                pp=2,
+                optimizer_sharding=True,
+                sequence_parallel=True,
+                schedule="interleaved",
+                num_chunks=2,
+            ),
             0.1,
             num_micro_batches=2,
         ),
@@ -207,6 +222,7 @@ def _recipe(case: Case, parallel: ParallelConfig, num_micro_batches: int, comput
             final_norm="after_query_layer" if is_after else "before_query_layer",
             dropout=case.dropout,
             compute_dtype=compute_dtype,
+            gelu=case.gelu,
         ),
         train=TrainConfig(
             steps=NUM_STEPS,

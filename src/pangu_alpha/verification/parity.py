@@ -10,7 +10,8 @@ row of the table with communication, the numbers are right all the same.
 3. float16 with the dynamic loss scale against MindSpore's CPU kernels: the same steps skipped, losses within 1e-3; and
    an overflow planted on one rank alone skips the step on all and changes nothing.
 
-The forward-only programs of validation are compared in float64, with dropout left out on both sides.
+The programs of validation are compared in float64 and float16, with dropout left out on both sides; they must leave all
+tensors as they were.
 
 The bias of the keys is left out where gradients and updates are compared: softmax does not see it, its true gradient is
 0, and Adam makes its rounding as large as any other update. Every other tensor must have a gradient that is not 0.
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import RunConfig
+from pangu_alpha.emulator.dtypes import Precision
 from pangu_alpha.emulator.step import EmulatedStep, emulated_loss, emulated_step
 from pangu_alpha.errors import CompileError, LayoutError, ProgramError
 from pangu_alpha.parallel.implied import implied_collectives
@@ -39,7 +41,7 @@ from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.backend import reader
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import update_scalars
-from pangu_alpha.verification.cases import COMPUTE_DTYPES, Case, batches
+from pangu_alpha.verification.cases import COMPUTE_DTYPES, Case, ComputeDtype, batches
 from pangu_alpha.verification.reference import Tensors, anchor, exact, run, start
 
 LOSS_EXACT, GRADIENT_EXACT, UPDATE_EXACT = 1e-12, 1e-12, 1e-10
@@ -91,11 +93,11 @@ class Verdict:
 
 def compile_programs(case: Case, num_jobs: int | None = None) -> None:
     """Compile what `verify` executes; see `compile_ranks`."""
-    compile_ranks(case.reference("float32"), [0], with_validation=case.has_validation, num_jobs=num_jobs)
     for dtype in COMPUTE_DTYPES:
-        config, with_validation = case.config(dtype), case.has_validation and dtype == "float32"
-        every_rank = range(config.parallel.num_devices)
-        compile_ranks(config, every_rank, with_validation=with_validation, num_jobs=num_jobs)
+        for config in (case.config(dtype), *([case.reference(dtype)] if case.has_validation else [])):
+            every_rank = range(config.parallel.num_devices)
+            compile_ranks(config, every_rank, with_validation=case.has_validation, num_jobs=num_jobs)
+    compile_ranks(case.reference("float32"), [0], num_jobs=num_jobs)
 
 
 def verify(case: Case, num_jobs: int | None = None) -> Verdict:
@@ -108,7 +110,7 @@ def verify(case: Case, num_jobs: int | None = None) -> Verdict:
             *compare_exactly(emulated_step(single, "float64", num_jobs), single, case.reference("float32")),
             *compare_with_kernels(emulated_step(single, "native", num_jobs), single, case.reference("float32")),
             *compare_in_half(emulated_step(half, "native", num_jobs), half, case.reference("float16")),
-            *(compare_validation(single, case.reference("float32"), num_jobs) if case.has_validation else ()),
+            *(compare_validation(case, num_jobs) if case.has_validation else ()),
         ]
     except (CompileError, ProgramError, LayoutError) as error:
         return Verdict(str(case), failure=str(error))
@@ -183,14 +185,24 @@ def compare_in_half(step: EmulatedStep, config: RunConfig, reference: RunConfig)
     ]
 
 
-def compare_validation(config: RunConfig, reference: RunConfig, num_jobs: int | None = None) -> list[Difference]:
-    """The forward-only programs, in float64, against that of one rank."""
-    batch = batches(config.train.batch_size)[0]
-    weights = reader(start(config.model, config.train.seed))
-    ours, theirs = (emulated_loss(one, "float64", num_jobs) for one in (config, reference))
-    for loss in (ours, theirs):
-        loss.load(weights)
-    return [_largest("float64 validation loss", [_relative(ours(batch), theirs(batch))], LOSS_EXACT, ["batch 0"])]
+def compare_validation(case: Case, num_jobs: int | None = None) -> list[Difference]:
+    """The programs of validation against that of one rank."""
+    found = []
+    comparisons: tuple[tuple[str, ComputeDtype, Precision, float], ...] = (
+        ("float64", "float32", "float64", LOSS_EXACT),
+        ("float16", "float16", "native", LOSS_HALF),
+    )
+    for what, dtype, precision, limit in comparisons:
+        config = case.config(dtype)
+        batch = batches(config.train.batch_size)[0]
+        ours, theirs = (emulated_loss(one, precision, num_jobs) for one in (config, case.reference(dtype)))
+        for loss in (ours, theirs):
+            loss.load(reader(start(config.model, config.train.seed)))
+        before = ours.tensors()
+        found.append(_largest(f"{what} validation loss", [_relative(ours(batch), theirs(batch))], limit, ["batch 0"]))
+        moved = [name for name, value in ours.tensors().items() if not np.array_equal(value, before[name])]
+        found.append(Difference(f"tensors moved by {what} validation", len(moved), 0, moved[0] if moved else ""))
+    return found
 
 
 def _overflow_on_one_rank(step: EmulatedStep, config: RunConfig) -> list[Difference]:

@@ -3,10 +3,9 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.cli.main import main
-from pangu_alpha.cli.plan_recipe import accepted
-from pangu_alpha.config import DataConfig, load_config
+from pangu_alpha.cli.plan_recipe import refused_of_layout, write_recipe
+from pangu_alpha.config import load_config
 from pangu_alpha.planner.space import Layout
-from pangu_alpha.training import runnable
 
 SMALL = ("plan", "2b6", "model.num_layers=8", "--batch-size", "32", "--devices", "8")
 
@@ -38,6 +37,18 @@ def test_a_layout_is_explained_operator_by_operator(capsys: pytest.CaptureFixtur
     assert "dp" in text and " 2    2    2      4      2      none  yes" in text
 
 
+def test_layouts_of_a_class_that_is_not_executed_are_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, *SMALL, "model.dropout=0.3", "--best", "1000")
+    (line,) = [line for line in text.splitlines() if "`pangu verify` executes none of the class of " in line]
+    shown = [line for line in text.splitlines() if " stage " in line and line[:3].strip().isdigit()]
+    named = line.partition("class of ")[2].partition(";")[0].split(", ")
+    verified = output(capsys, *SMALL, "model.dropout=0.3", "--best", "1000", "--verified")
+    assert "are of a class that `pangu verify` does not execute" in verified
+    assert "`pangu verify` executes a layout of the class of each" in verified
+    rest = [line for line in verified.splitlines() if " stage " in line and line[:3].strip().isdigit()]
+    assert 0 < len(rest) == len(shown) - len(named)
+
+
 def test_what_is_written_is_a_recipe_with_the_best_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
     text = output(capsys, *SMALL, "--write", str(path))
@@ -52,22 +63,16 @@ def test_what_is_written_is_a_recipe_with_the_best_layout(tmp_path: Path, capsys
     assert "is there already" in capsys.readouterr().err
 
 
-def test_what_a_training_refuses_of_the_layout_is_left_out_and_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As `training/runnable.py` says today: without its refusal, the validation stays."""
-    recipe = load_config("2b6", [f"data.validation=[{{path: {tmp_path / 'held_out'}}}]"])
-    best = Layout(dp=1, mp=1, pp=2, num_micro_batches=8, num_chunks=2).config(recipe, 8)
-    config, words = accepted(recipe, best)
-    if words:
-        assert len(words) == 1 and words[0].startswith("data.validation is left out: parallel.schedule=interleaved")
-        assert config == best.model_copy(update={"data": DataConfig()})
-        monkeypatch.setattr(runnable, "_check_validation", lambda config, backend: None)
-    assert accepted(recipe, best) == (best, [])
-    cpu = recipe.model_copy(update={"device": "cpu"})
-    config, words = accepted(cpu, best.model_copy(update={"device": "cpu"}))
-    assert config.data == best.data and len(words) == 1
-    assert "a training refuses it: parallel.mp=1 and parallel.pp=2: MindSpore splits a network over Ascend" in words[0]
+def test_what_a_training_refuses_of_the_layout_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A CPU trains no pipeline; data.train, which the recipe lacks too, is no matter of the layout."""
+    recipe, path = load_config("2b6", ["model.num_layers=8", "device=cpu", "parallel.mp=1"]), tmp_path / "mine.yaml"
+    best = Layout(dp=1, mp=1, pp=2, num_micro_batches=8, num_chunks=2, rematerialisation="whole").config(recipe, 8)
+    write_recipe("2b6", recipe, best, path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pangu: {path}: a training refuses it: parallel.mp=1 and parallel.pp=2: MindSpore splits")
+    assert load_config(path) == best
+    on_ascend = {"device": "ascend"}
+    assert refused_of_layout(recipe.model_copy(update=on_ascend), best.model_copy(update=on_ascend)) == []
 
 
 def test_the_pipeline_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

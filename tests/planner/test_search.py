@@ -52,6 +52,15 @@ def test_the_counts_add_up_to_all_meshes() -> None:
     assert "= 8 > num_layers(4)" in result.refused["more stages than layers"].example
 
 
+def test_what_may_not_be_proposed_is_counted_and_left_out() -> None:
+    everything = search().run()
+    chosen = search()
+    chosen.allows = lambda config: config.parallel.rematerialisation == "whole"
+    result = chosen.run()
+    assert {item.layout.rematerialisation for item in result.best} == {"whole"}
+    assert result.num_layouts == everything.num_layouts == 3 * (result.num_layouts - result.num_not_allowed)
+
+
 def test_less_memory_gives_another_layout_or_none() -> None:
     result = search(memory=0.5).run()
     assert result.best == [] and result.num_too_large == result.num_layouts

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import pytest
 
 from pangu_alpha.cli.verify import add_arguments
-from pangu_alpha.config import RunConfig, list_recipes, load_config
+from pangu_alpha.config import list_recipes, load_config
 from pangu_alpha.verification.cases import (
-    COMPUTE_DTYPES,
     SEQ_LENGTH,
     VOCAB_SIZE,
     all_cases,
@@ -18,34 +16,17 @@ from pangu_alpha.verification.cases import (
     further_cases,
     quick_cases,
 )
-
-
-def class_of(config: RunConfig) -> dict[str, Any]:
-    """What of a recipe decides how its programs are made, without the sizes."""
-    parallel, number = config.parallel, config.train.num_micro_batches
-    return {
-        **{axis: getattr(parallel, axis) > 1 for axis in ("dp", "mp", "pp")},
-        **{name: getattr(parallel, name) for name in ("optimizer_sharding", "sequence_parallel", "rematerialisation")},
-        "schedule": parallel.schedule,
-        "micro_batches": "one" if number == 1 else "up to pp" if number <= parallel.pp else "more than pp",
-        "final_norm": config.model.final_norm,
-        "dropout": config.model.dropout > 0,
-        "gelu": config.model.gelu,
-        "skips_spikes": config.spikes.skip,
-        "compute_dtype": config.model.compute_dtype,
-    }
+from pangu_alpha.verification.classes import class_of, executed_classes
 
 
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_the_layout_of_every_shipped_recipe_is_executed(recipe: str) -> None:
-    classes = [class_of(case.config(dtype)) for case in all_cases() for dtype in COMPUTE_DTYPES]
-    assert class_of(load_config(recipe)) in classes
+    assert class_of(load_config(recipe)) in executed_classes()
 
 
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_so_is_the_validation_of_every_shipped_recipe(recipe: str) -> None:
-    classes = [class_of(case.config(dtype)) for case in all_cases() if case.has_validation for dtype in COMPUTE_DTYPES]
-    assert class_of(load_config(recipe)) in classes
+    assert class_of(load_config(recipe)) in executed_classes(with_validation=True)
 
 
 def test_all_numbers_of_micro_batches_are_there() -> None:

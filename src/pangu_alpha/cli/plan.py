@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     batch.add_argument("--tokens-per-step", type=int, metavar="N", help="the same in tokens")
     parser.add_argument("--price", type=float, metavar="DOLLARS", help="of a device and an hour: what the job costs")
     parser.add_argument("--best", type=int, default=5, metavar="N", help="layouts that are shown; default: 5")
+    parser.add_argument("--verified", action="store_true", help="only layouts of a class that `pangu verify` executes")
     parser.add_argument(
         "--explain",
         metavar="dp=..,mp=..,pp=..",
@@ -153,6 +155,7 @@ def _job(arguments: argparse.Namespace) -> Job:
     from pangu_alpha.config import load_config
     from pangu_alpha.planner.hardware import load_hardware
     from pangu_alpha.planner.job import MAX_DEVICES, Job, fewest_devices
+    from pangu_alpha.verification.classes import is_executed
 
     recipe = load_config(arguments.recipe, arguments.overrides)
     batch_size = _batch_size(arguments, recipe)
@@ -173,6 +176,8 @@ def _job(arguments: argparse.Namespace) -> Job:
         if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"{option} {value:g}: give a number above 0")
     job = Job(recipe, num_devices, hardware, _memory(arguments.memory, hardware), batch_size, arguments.price)
+    if arguments.verified:
+        job = replace(job, allows=is_executed)
     return job if arguments.days is None or arguments.explain else fewest_devices(job, arguments.days)
 
 

@@ -11,6 +11,7 @@ from pangu_alpha.planner.job import Job, less_and_more, other_chips, other_sizes
 from pangu_alpha.planner.peak import stage_peaks
 from pangu_alpha.planner.search import Found, Result, found_of, single_changes
 from pangu_alpha.planner.step import price_recipe
+from pangu_alpha.verification.classes import is_executed
 
 
 def print_result(job: Job, result: Result) -> None:
@@ -30,6 +31,7 @@ def print_result(job: Job, result: Result) -> None:
     best = result.best[0]
     print("\n".join(report.describe_layouts(result.best, job)))
     _print_own(job, best)
+    print(_executed(result.best))
     print("\nwhere the time of 1 goes, on the stage that computes most")
     print("\n".join(report.describe_time(best.account)))
     print(f"\nmemory of 1 on stage {best.fullest}, the fullest")
@@ -49,6 +51,14 @@ def _print_own(job: Job, best: Found) -> None:
     fits = "" if own.num_bytes <= job.memory_bytes else ", and does not fit"
     times = own.account.seconds / best.account.seconds
     print(f"{line}\n    = the recipe's own layout: {times:.2f} × the best one's time{fits}")
+
+
+def _executed(found: Sequence[Found]) -> str:
+    """Which of the layouts are of a class that is executed here."""
+    numbers = [str(number) for number, item in enumerate(found, start=1) if not is_executed(item.config)]
+    if not numbers:
+        return "    `pangu verify` executes a layout of the class of each"
+    return f"    `pangu verify` executes none of the class of {', '.join(numbers)}; --verified leaves them out"
 
 
 def print_account(job: Job) -> None:

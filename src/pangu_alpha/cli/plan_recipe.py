@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_recipe(name: str, recipe: RunConfig, best: RunConfig, path: Path) -> None:
-    """Write the best layout's recipe, read it as a user would, and say what it lacks.
+    """Write the best layout's recipe, read it as a user would, and say what a training would refuse of it.
 
     Args:
         name: of the recipe that the search began with.
@@ -30,9 +30,8 @@ def write_recipe(name: str, recipe: RunConfig, best: RunConfig, path: Path) -> N
     from pangu_alpha.files import write_text
     from pangu_alpha.planner.space import Layout
 
-    config, words = accepted(recipe, best)
-    settings = config.model_dump(mode="json", exclude={"parallel"}, exclude_defaults=True)
-    settings["parallel"] = config.parallel.model_dump(mode="json")
+    settings = best.model_dump(mode="json", exclude={"parallel"}, exclude_defaults=True)
+    settings["parallel"] = best.parallel.model_dump(mode="json")
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     try:
         write_text(path, f"# {name} with the layout that `pangu plan` found: {Layout.of(best)}.\n{text}")
@@ -40,24 +39,13 @@ def write_recipe(name: str, recipe: RunConfig, best: RunConfig, path: Path) -> N
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     load_config(path)
     print(f"\nrecipe in {path}; `pangu compile {path}` holds it against the compiler's own programs")
-    for line in words:
-        say(f"pangu: {path}: {line}")
+    for words in refused_of_layout(recipe, best):
+        say(f"pangu: {path}: a training refuses it: {words}")
 
 
-def accepted(recipe: RunConfig, found: RunConfig) -> tuple[RunConfig, list[str]]:
-    """The layout's recipe without what a training refuses of it alone, and a sentence for each refusal.
-
-    Validation is what can be left out: checkpoints can be measured afterwards.
-    """
-    own = _refusals(recipe)
-    refused = [words for words in _refusals(found) if words not in own]
-    without = found.model_copy(update={"data": found.data.model_copy(update={"validation": ()})})
-    still = [words for words in refused if words in _refusals(without)]
-    left_out = [f"data.validation is left out: {words}" for words in refused if words not in still]
-    return without if left_out else found, left_out + [f"a training refuses it: {words}" for words in still]
-
-
-def _refusals(config: RunConfig) -> list[str]:
+def refused_of_layout(recipe: RunConfig, found: RunConfig) -> list[str]:
+    """What a training refuses of a layout by the recipe alone, and not of the recipe that it was found for."""
     from pangu_alpha.training.runnable import refusals
 
-    return [str(error) for error in refusals(config, "mindspore", None)]
+    own = {str(error) for error in refusals(recipe, "mindspore", None)}
+    return [words for error in refusals(found, "mindspore", None) if (words := str(error)) not in own]

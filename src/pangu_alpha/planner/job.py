@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pangu_alpha.config import RunConfig
@@ -31,6 +31,8 @@ class Job:
     """Samples of a step."""
     price: float | None = None
     """Dollars of a device and an hour, where they are wanted."""
+    allows: Callable[[RunConfig], bool] = lambda _: True
+    """Whether a layout may be proposed."""
 
     @property
     def num_tokens(self) -> int:
@@ -39,7 +41,9 @@ class Job:
 
     def search(self, num_best: int) -> Result:
         """The `num_best` fastest layouts."""
-        search = Search(self.recipe, self.num_devices, self.hardware, self.memory_bytes, self.batch_size, num_best)
+        search = Search(
+            self.recipe, self.num_devices, self.hardware, self.memory_bytes, self.batch_size, num_best, self.allows
+        )
         with progress("searching", len(list(meshes(self.num_devices))), "meshes") as advance:
             return search.run(advance)
 

@@ -76,8 +76,10 @@ def describe_refused(result: Result, memory_bytes: int) -> list[str]:
     lines = [f"{result.num_meshes} meshes, {sum(item.count for item in result.refused.values())} cannot be laid out:"]
     for reason, refused in sorted(result.refused.items(), key=lambda item: -item[1].count):
         lines += [f"  {refused.count:>6,} {reason}", f"         {refused.example}"]
-    fit = result.num_layouts - result.num_too_large
+    fit = result.num_layouts - result.num_not_allowed - result.num_too_large
     lines.append(f"{result.num_layouts:,} layouts on the others:")
+    if result.num_not_allowed:
+        lines.append(f"  {result.num_not_allowed:>6,} are of a class that `pangu verify` does not execute")
     lines.append(f"  {result.num_too_large:>6,} do not fit in {_gib(memory_bytes).strip()}")
     if result.nearest is not None:
         layout, most, stage = result.nearest

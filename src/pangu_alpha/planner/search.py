@@ -54,8 +54,10 @@ class Result:
     num_meshes: int = 0
     num_layouts: int = 0
     """Layouts of the other meshes."""
+    num_not_allowed: int = 0
+    """Of these: not searched, for the search was told so."""
     num_too_large: int = 0
-    """Of these: do not fit."""
+    """Of the rest: do not fit."""
     nearest: tuple[Layout, int, int] | None = None
     """Of those that do not fit the smallest: layout, bytes, stage."""
     num_executed: int = 0
@@ -72,6 +74,8 @@ class Search:
     memory_bytes: int
     batch_size: int
     num_best: int = 5
+    allows: Callable[[RunConfig], bool] = lambda _: True
+    """Whether a layout may be proposed."""
     _states: dict[tuple[int, ...], tuple[StageState, ...]] = field(default_factory=dict)
     _passes: dict[tuple[object, ...], Passes] = field(default_factory=dict)
     _once: dict[tuple[object, ...], tuple[Once, ...]] = field(default_factory=dict)
@@ -92,6 +96,9 @@ class Search:
             for layout in layouts(self.recipe, mesh, self.batch_size):
                 result.num_layouts += 1
                 config = layout.config(self.recipe, self.batch_size)
+                if not self.allows(config):
+                    result.num_not_allowed += 1
+                    continue
                 most, stage = self.fullest(layout, config)
                 if most > self.memory_bytes:
                     result.num_too_large += 1

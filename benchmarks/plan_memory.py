@@ -6,6 +6,7 @@ seconds; the first more than an hour on two cores) and prints the fullest of the
     python benchmarks/plan_memory.py
     python benchmarks/plan_memory.py --layouts 5        # the first five
     python benchmarks/plan_memory.py --markdown > table.md
+    python benchmarks/plan_memory.py --other-types      # float32, bfloat16, and GeLU with the error function
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Layout:
     samples: int
     """Of a replica's micro-batch."""
     words: str
-    """What else is on: `sharded`, `sequence`, `selective` or `whole`, `interleaved`."""
+    """What else is on: `sharded`, `sequence`, `selective` or `whole`, `interleaved`; `erf`, `float32`, `bfloat16`."""
 
     def __str__(self) -> str:
         mesh = f"dp{self.dp} mp{self.mp} pp{self.pp}"
@@ -45,8 +46,14 @@ class Layout:
         """Its recipe."""
         words = self.words.split()
         kinds = [kind for kind in ("selective", "whole") if kind in words]
+        types = [name for name in ("float32", "bfloat16") if name in words]
         settings: dict[str, Any] = {
-            "model": {**MODEL_PRESETS[self.preset], "num_layers": self.num_layers},
+            "model": {
+                **MODEL_PRESETS[self.preset],
+                "num_layers": self.num_layers,
+                "compute_dtype": types[0] if types else "float16",
+                "gelu": "erf" if "erf" in words else "tanh",
+            },
             "train": {
                 "steps": 1,
                 "batch_size": self.dp * self.num_micro_batches * self.samples,
@@ -110,6 +117,20 @@ LAYOUTS = (
     Layout("200b", 16, 16, 8, 8, 16, 1, "whole sharded"),
 )
 """The first ones are the quickest way to see what is wrong."""
+OTHER_TYPES = (
+    *(
+        Layout("350m", 4, 2, 1, 1, 1, 4, f"{kind} {word}")
+        for kind in ("none", "selective", "whole")
+        for word in ("erf", "float32", "bfloat16")
+    ),
+    Layout("350m", 8, 1, 1, 2, 2, 2, "none float32"),
+    Layout("2b6", 8, 2, 2, 2, 4, 4, "selective sharded sequence float32"),
+    Layout("13b", 4, 8, 8, 1, 1, 8, "whole sharded erf"),
+    Layout("2b6", 8, 2, 2, 2, 4, 4, "none sharded sequence erf"),
+    Layout("2b6", 8, 2, 2, 2, 4, 4, "whole sharded sequence float32"),
+    Layout("2b6", 8, 2, 2, 2, 4, 4, "whole sharded interleaved bfloat16"),
+)
+"""Another GeLU, other compute types: compared with `--other-types`."""
 
 
 def compare(config: RunConfig) -> tuple[int, int]:
@@ -125,6 +146,7 @@ def compare(config: RunConfig) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layouts", type=int, default=len(LAYOUTS), metavar="N", help="of the list, the first N")
+    parser.add_argument("--other-types", action="store_true", help="the list of other compute types and GeLU")
     parser.add_argument("--markdown", action="store_true", help="print a table for the documents")
     arguments = parser.parse_args()
     bar = "| " if arguments.markdown else ""
@@ -132,7 +154,7 @@ def main() -> None:
     if arguments.markdown:
         print("|---|---|---|---|")
     errors = []
-    for layout in LAYOUTS[: arguments.layouts]:
+    for layout in (OTHER_TYPES if arguments.other_types else LAYOUTS)[: arguments.layouts]:
         measured, planned = compare(layout.config)
         errors.append(planned / measured - 1)
         sizes = f"{measured / 2**20:>6.0f} MiB {bar}{planned / 2**20:>6.0f} MiB {bar}{errors[-1]:>+7.1%} {bar}"

@@ -1,7 +1,8 @@
 """What MindSpore's compiler has shown of many layouts, kept, so that the planner is held against it without compiling.
 
-`measured.json` has the peaks of the 40 layouts of `benchmarks/plan_memory.py` and, of eight small layouts of `pangu
-verify`, operations and traffic as they were counted in the programs. `test_compiled.py` compiles a few anew.
+`measured.json` has the peaks of the 40 layouts of `benchmarks/plan_memory.py` and of those in other types and, of eight
+small layouts of `pangu verify`, operations and traffic as they were counted in the programs. `test_compiled.py`
+compiles a few anew.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Account:
     """The planner's account, held against what was measured: a word for each kind of difference."""
 
     def __init__(self) -> None:
-        self.memory = [(RunConfig.model_validate(item["settings"]), item["stages"]) for item in measured()["memory"]]
-        self.programs = [
-            (RunConfig.model_validate(item["settings"]), item["stages"]) for item in measured()["programs"]
-        ]
+        self.memory, self.types, self.programs = (
+            [(RunConfig.model_validate(item["settings"]), item["stages"]) for item in measured()[name]]
+            for name in ("memory", "types", "programs")
+        )
 
     def differences(self) -> set[str]:
         found = set()
@@ -42,6 +43,8 @@ class Account:
                 found |= self._traffic(config, states[stage], stage, seen["traffic"])
         errors = self.memory_errors()
         found |= {"memory"} if not -0.02 <= min(errors) <= max(errors) <= 0.05 else set()
+        types = self.type_errors()
+        found |= {"types"} if not -0.03 <= min(types) <= max(types) <= 0.05 else set()
         return found
 
     def _traffic(self, config: RunConfig, state: memory.StageState, stage: int, seen: list[Any]) -> set[str]:
@@ -57,12 +60,16 @@ class Account:
 
     def memory_errors(self) -> list[float]:
         """Of each layout's fullest stage, of those that were compiled."""
-        errors = []
-        for config, stages in self.memory:
-            peaks = peak.stage_peaks(config)
-            planned = max(peaks[int(stage)].num_bytes for stage in stages)
-            errors.append(planned / max(stages.values()) - 1)
-        return errors
+        return [self._memory_error(*item) for item in self.memory]
+
+    def type_errors(self) -> list[float]:
+        """The same of the layouts in other types."""
+        return [self._memory_error(*item) for item in self.types]
+
+    def _memory_error(self, config: RunConfig, stages: dict[str, int]) -> float:
+        peaks = peak.stage_peaks(config)
+        planned = max(peaks[int(stage)].num_bytes for stage in stages)
+        return planned / max(stages.values()) - 1
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ def test_without_a_mistake_nothing_differs(against_measured: Account) -> None:
     assert against_measured.differences() == set()
     errors = against_measured.memory_errors()
     assert len(errors) == 40 and sum(abs(error) <= 0.02 for error in errors) >= 38
+    types = against_measured.type_errors()
+    assert len(types) == 15 and sum(abs(error) <= 0.02 for error in types) >= 14
 
 
 def mutate(patch: Patch, module: Any, name: str, change: Callable[[Any], Any]) -> None:
@@ -92,6 +94,14 @@ def no_sums_of_gradients(patch: Patch) -> None:
     patch.setattr(memory.StageState, "num_device_gradients", 0)
 
 
+def gelu_in_its_tanh_form(patch: Patch) -> None:
+    patch.setattr(activations, "_ERF_MORE", 0)
+
+
+def weights_cast_to_their_own_type(patch: Patch) -> None:
+    patch.setattr(activations.Sizes, "weight_bytes", activations.Sizes.compute_bytes)
+
+
 def softmax_in_the_compute_type(patch: Patch) -> None:
     right = activations.layer_results
     patch.setattr(
@@ -116,6 +126,8 @@ def softmax_in_the_compute_type(patch: Patch) -> None:
         (three_tensors_in_the_loss, "memory"),
         (no_sums_of_gradients, "memory"),
         (softmax_in_the_compute_type, "memory"),
+        (gelu_in_its_tanh_form, "types"),
+        (weights_cast_to_their_own_type, "types"),
     ],
 )
 def test_a_mistake_is_seen_against_the_programs(

@@ -51,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the recipe's")
+    _add_job(parser)
+    _add_answers(parser)
+
+
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    """What is wanted."""
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--devices", type=int, metavar="N", help="of the job; default: the recipe's")
     size.add_argument(
@@ -74,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the account of this layout, operator by operator; words: {', '.join(_SETTINGS)}; what is not named is "
         "as in the recipe",
     )
+
+
+def _add_answers(parser: argparse.ArgumentParser) -> None:
+    """What is answered besides."""
     parser.add_argument("--scaling", action="store_true", help="also half as many devices, twice, and so on to 16,384")
     parser.add_argument(
         "--sensitivity", action="store_true", help="also the winners if compute or links were 20 %% better or worse"
@@ -157,6 +167,10 @@ def _job(arguments: argparse.Namespace) -> Job:
     from pangu_alpha.planner.job import MAX_DEVICES, Job, fewest_devices
     from pangu_alpha.verification.classes import is_executed
 
+    if arguments.explain and arguments.days is not None:
+        raise ConfigError(
+            "--days searches for a number of devices, and --explain names a layout: leave one of them out"
+        )
     recipe = load_config(arguments.recipe, arguments.overrides)
     batch_size = _batch_size(arguments, recipe)
     if arguments.explain:
@@ -178,7 +192,7 @@ def _job(arguments: argparse.Namespace) -> Job:
     job = Job(recipe, num_devices, hardware, _memory(arguments.memory, hardware), batch_size, arguments.price)
     if arguments.verified:
         job = replace(job, allows=is_executed)
-    return job if arguments.days is None or arguments.explain else fewest_devices(job, arguments.days)
+    return job if arguments.days is None else fewest_devices(job, arguments.days)
 
 
 def _batch_size(arguments: argparse.Namespace, recipe: RunConfig) -> int:

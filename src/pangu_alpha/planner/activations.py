@@ -14,6 +14,8 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.parallel.parameters import num_padded_rows
 
 _FLOAT32 = 4
+_ERF_MORE = 5
+"""Tensors as large as the feed-forward layer's inside that GeLU with the error function keeps beyond its tanh form."""
 _COMPUTE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -27,6 +29,14 @@ class Sizes:
     def compute_bytes(self) -> int:
         """Bytes of an element of the compute type."""
         return _COMPUTE_BYTES[self.config.model.compute_dtype]
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Bytes of an element of a weight's copy in the compute type. In float32 nothing is cast, but a program of
+        several passes copies what it will update."""
+        train, parallel = self.config.train, self.config.parallel
+        is_once = train.num_micro_batches == 1 and parallel.pp == 1
+        return 0 if is_once and self.config.model.compute_dtype == "float32" else self.compute_bytes
 
     @cached_property
     def samples(self) -> int:
@@ -98,7 +108,7 @@ def layer_results(sizes: Sizes) -> dict[str, int]:
     return {
         "attention weights": (_FLOAT32 + (2 * c if has_dropout else c)) * sizes.attention,
         "query, key, value, attended": 4 * c * sizes.columns,
-        "feed-forward": 2 * c * sizes.inner,
+        "feed-forward": (2 + (_ERF_MORE if sizes.config.model.gelu == "erf" else 0)) * c * sizes.inner,
         "inputs of the norms": 2 * _FLOAT32 * sizes.hidden,
         "results of the norms": 2 * c * normed,
         "dropout masks": 2 * c * sizes.hidden if has_dropout else 0,
@@ -108,18 +118,24 @@ def layer_results(sizes: Sizes) -> dict[str, int]:
 def kept_by_layer(sizes: Sizes) -> int:
     """Bytes that a layer keeps of a micro-batch from its forward to its backward pass.
 
-    `selective` computes GeLU, scaled queries and the softmax again, but the float32 scores that it starts from stay in
-    the softmax's place. `whole` keeps the layer's input and, so that no communication is repeated, its results.
+    `selective` computes GeLU, norms, scaled queries and the softmax again, but the float32 scores that it starts from
+    stay in the softmax's place, and the norms' results in the compute type. In float32 nothing is cast: the scores are
+    the product's own result, one tensor less, and of the norms nothing stays but what sequence parallelism has
+    gathered. `whole` keeps the layer's input and, so that no communication is repeated, its results.
     """
-    c, parallel = sizes.compute_bytes, sizes.config.parallel
+    c, parallel, model = sizes.compute_bytes, sizes.config.parallel, sizes.config.model
+    results = layer_results(sizes)
     match parallel.rematerialisation:
         case "whole":
             gathered = 2 * sizes.whole_hidden if parallel.sequence_parallel else 0
             return c * ((2 if parallel.mp > 1 else 1) * sizes.hidden + gathered)
         case "selective":
-            return sum(layer_results(sizes).values()) - c * sizes.inner
+            gelu = (_ERF_MORE - 1 if model.gelu == "erf" else 1) * c * sizes.inner
+            norms = 0 if parallel.sequence_parallel else results["results of the norms"]
+            cast = c * sizes.attention + norms if model.compute_dtype == "float32" else 0
+            return sum(results.values()) - gelu - cast
         case _:
-            return sum(layer_results(sizes).values())
+            return sum(results.values())
 
 
 def embedding_kept(sizes: Sizes) -> int:
@@ -163,14 +179,14 @@ def mask_kept(sizes: Sizes) -> int:
 
 def layer_weights(sizes: Sizes) -> int:
     """Bytes of a layer's matrices in the compute type, as products use them."""
-    return sizes.compute_bytes * 12 * sizes.config.model.hidden_size**2 // sizes.config.parallel.mp
+    return sizes.weight_bytes * 12 * sizes.config.model.hidden_size**2 // sizes.config.parallel.mp
 
 
 def loss_work(sizes: Sizes) -> int:
     """Most bytes of head and loss: four float32 tensors of the logits' size, or the gradient of the word table."""
     c = sizes.compute_bytes
     gathered = c * sizes.whole_hidden if sizes.config.parallel.sequence_parallel else 0
-    head = c * sizes.table + (_FLOAT32 + c) * sizes.hidden + gathered
+    head = sizes.weight_bytes * sizes.table + (_FLOAT32 + c) * sizes.hidden + gathered
     loss = 4 * _FLOAT32 * sizes.logits
     gradient = (_FLOAT32 + c) * sizes.logits + c * sizes.table
     return head + max(loss, gradient)

@@ -85,10 +85,10 @@ def _layer(sizes: Sizes) -> Iterator[Operator]:
         yield _moves(f"layer.attention.split_heads.{name}", sizes.columns, 2 * c, 2 * c, whole)
     yield _moves("layer.attention.scale", sizes.columns, 2 * c, 2 * c, cheap)
     yield _product("layer.attention.scores", length, head, length, heads, c, whole)
-    yield _moves("layer.attention.cast_scores", sizes.attention, c + 4, c + 4, whole)
+    yield from _cast("layer.attention.cast_scores", sizes, sizes.attention, whole)
     yield _moves("layer.attention.add_mask", sizes.attention, 8, 0, cheap)
     yield _moves("layer.attention.softmax", sizes.attention, 8, 12, cheap)
-    yield _moves("layer.attention.cast_weights", sizes.attention, 4 + c, 4 + c, whole)
+    yield from _cast("layer.attention.cast_weights", sizes, sizes.attention, whole)
     yield from _dropout("layer.attention.weights_dropout", sizes, sizes.attention, cheap)
     yield _product("layer.attention.weighted_sum", length, length, head, heads, c, whole)
     yield _moves("layer.attention.merge_heads", sizes.columns, 2 * c, 2 * c, whole)
@@ -100,7 +100,10 @@ def _layer(sizes: Sizes) -> Iterator[Operator]:
     yield from _norm("layer.feed_forward_norm", sizes, cheap)
     yield _product("layer.feed_forward.expand.matmul", rows, d, 4 * d // mp, 1, c, whole)
     yield _moves("layer.feed_forward.expand.add", sizes.inner, 2 * c, c, whole)
-    yield _moves("layer.feed_forward.gelu.gelu", sizes.inner, 2 * c, 3 * c, cheap)
+    if config.model.gelu == "erf":  # five operators, of which the last reads two results; and their gradients
+        yield _moves("layer.feed_forward.gelu", sizes.inner, 11 * c, 16 * c, cheap)
+    else:
+        yield _moves("layer.feed_forward.gelu.gelu", sizes.inner, 2 * c, 3 * c, cheap)
     yield _product("layer.feed_forward.contract.matmul", rows, 4 * d // mp, d, 1, c, False)
     yield _moves("layer.feed_forward.contract.add", sizes.hidden, 2 * c, c, False)
     yield from _dropout("layer.feed_forward_dropout", sizes, sizes.hidden, False)
@@ -108,20 +111,19 @@ def _layer(sizes: Sizes) -> Iterator[Operator]:
 
 
 def _embedding(sizes: Sizes) -> Iterator[Operator]:
-    c = sizes.compute_bytes
     yield _moves("embedding.word.gather", sizes.whole_hidden, 8, 12, False)
     yield _moves("embedding.position.gather", sizes.hidden, 8, 12, False)
     yield _moves("embedding.add", sizes.hidden, 12, 8, False)
-    yield _moves("embedding.cast", sizes.hidden, 4 + c, 4 + c, False)
+    yield from _cast("embedding.cast", sizes, sizes.hidden, False)
     yield from _dropout("embedding.dropout", sizes, sizes.hidden, False)
 
 
 def _head(sizes: Sizes) -> Iterator[Operator]:
     c, d = sizes.compute_bytes, sizes.config.model.hidden_size
     yield from _norm("final_norm", sizes, False)
-    yield _moves("head.cast", sizes.table, 4 + c, 4 + c, False)
+    yield from _cast("head.cast", sizes, sizes.table, False)
     yield _product("head.matmul", sizes.rows, d, sizes.vocabulary, 1, c, False)
-    yield _moves("token_loss.cast", sizes.logits, 4 + c, 4 + c, False)
+    yield from _cast("token_loss.cast", sizes, sizes.logits, False)
     yield _moves("token_loss.max", sizes.logits, 4, 0, False)
     yield _moves("token_loss.subtract", sizes.logits, 8, 4, False)
     yield _moves("token_loss.exp", sizes.logits, 8, 12, False)
@@ -130,9 +132,15 @@ def _head(sizes: Sizes) -> Iterator[Operator]:
     yield _moves("token_loss.add_gradients", sizes.logits, 0, 12, False)
 
 
+def _cast(name: str, sizes: Sizes, elements: int, again: bool) -> Iterator[Operator]:
+    """Between float32 and the compute type; nothing where that is float32."""
+    if sizes.config.model.compute_dtype != "float32":
+        moved = 4 + sizes.compute_bytes
+        yield _moves(name, elements, moved, moved, again)
+
+
 def _norm(name: str, sizes: Sizes, again: bool) -> Iterator[Operator]:
-    c = sizes.compute_bytes
-    yield _moves(f"{name}.casts", sizes.hidden, 2 * (4 + c), 2 * (4 + c), again)
+    yield from _cast(f"{name}.casts", sizes, 2 * sizes.hidden, again)
     yield _moves(f"{name}.normalise.layer_norm", sizes.hidden, 8, 12, again)
 
 

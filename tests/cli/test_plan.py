@@ -133,6 +133,10 @@ def test_days_tokens_and_dollars(capsys: pytest.CaptureFixture[str]) -> None:
         (["--explain", "dp=2,mp=1,pp=1", "--devices", "8"], "= 2 ≠ devices(8)"),
         (["--devices", "8", "--memory", "0.5"], "no layout on 8 devices"),
         (["model.compute_dtype=bfloat16"], "has no products of bfloat16"),
+        (
+            ["model.compute_dtype=bfloat16", "--hardware", "910b", "--devices", "8", "--verified"],
+            "leave --verified out",
+        ),
     ],
 )
 def test_wrong_words_are_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

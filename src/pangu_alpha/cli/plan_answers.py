@@ -24,9 +24,10 @@ def print_result(job: Job, result: Result) -> None:
     refused = "\n".join(report.describe_refused(result, job.memory_bytes))
     if not result.best:
         print(refused)
+        verified = ", or leave --verified out" if result.num_not_allowed else ""
         raise ConfigError(
             f"no layout on {job.num_devices:,} devices: see the counts above. Give more devices, another batch or a "
-            "chip with more memory"
+            f"chip with more memory{verified}"
         )
     best = result.best[0]
     print("\n".join(report.describe_layouts(result.best, job)))

@@ -97,7 +97,7 @@ def test_pictures_of_the_step_its_memory_and_all_meshes(tmp_path: Path, capsys: 
 
 def test_other_numbers_of_devices_and_other_chips(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, *SMALL, "--sensitivity", "--scaling", "--what-if")
-    assert "the winner if the chip were another" in text and " C+ " in text and " L- " in text
+    assert "the winner if the chip were another" in text and " C+ " in text and " O- " in text
     assert "       4 devices: " in text and ", 100% of" in text
     assert "16 devices: " in text and "% of the first's" in text
     for words in ("as it is", "half the devices", "twice the batch", "links half as fast"):

@@ -5,7 +5,7 @@ import pytest
 from pangu_alpha.config import load_config
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.planner.hardware import load_hardware
-from pangu_alpha.planner.job import DAY, Job, fewest_devices, less_and_more, other_sizes
+from pangu_alpha.planner.job import DAY, Job, fewest_devices, less_and_more, other_chips, other_sizes
 from pangu_alpha.planner.report import describe_layouts, describe_scaling
 
 CHIP = load_hardware("910a")
@@ -47,6 +47,15 @@ def test_beside_a_job_stand_those_with_half_and_twice_of_one_thing() -> None:
     assert "half the devices" not in alone and "half the batch" not in alone
     largest = dict(less_and_more(replace(JOB, num_devices=16_384)))
     assert "twice the devices" not in largest
+
+
+def test_other_chips_are_better_and_worse_in_one_thing_each() -> None:
+    chips = {mark: job.hardware for mark, job in other_chips(JOB)}
+    assert list(chips) == ["C+", "C-", "L+", "L-", "O+", "O-"]
+    assert chips["C+"].peak("float16") == pytest.approx(1.2 * CHIP.peak("float16")) and chips["C+"].links == CHIP.links
+    assert chips["L-"].links[0].gb_per_s == pytest.approx(0.8 * CHIP.links[0].gb_per_s)
+    assert (chips["O+"].efficiency.overlap, chips["O-"].efficiency.overlap) == (1.0, 0.0)
+    assert chips["O-"].links == CHIP.links and chips["O-"].tflops == CHIP.tflops
 
 
 def test_more_devices_that_buy_no_time_are_named() -> None:

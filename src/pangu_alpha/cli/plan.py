@@ -86,7 +86,7 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
     """What is answered besides."""
     parser.add_argument("--scaling", action="store_true", help="also half as many devices, twice, and so on to 16,384")
     parser.add_argument(
-        "--sensitivity", action="store_true", help="also the winners if compute or links were 20 %% better or worse"
+        "--sensitivity", action="store_true", help="also the winners if compute, links or overlap were better or worse"
     )
     parser.add_argument(
         "--what-if",

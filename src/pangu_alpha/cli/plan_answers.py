@@ -86,6 +86,7 @@ def print_sensitivity(job: Job) -> None:
     print("\nthe winner if the chip were another")
     _print_winners(job, other_chips(job))
     print("C: compute and memory of the device, L: links; + 20 % faster, - 20 % slower")
+    print("O: weights and gradients travel beside + all computation, - none")
 
 
 def print_what_if(job: Job) -> None:

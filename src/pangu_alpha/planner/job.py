@@ -79,9 +79,12 @@ def less_and_more(job: Job) -> Iterator[tuple[str, Job]]:
 
 
 def other_chips(job: Job) -> Iterator[tuple[str, Job]]:
-    """The job on chips that are 20 % better or worse than its own."""
+    """The job on chips 20 % better or worse than its own, and where all or nothing travels beside computation."""
     for mark, compute, links in (("C+", 1.2, 1.0), ("C-", 0.8, 1.0), ("L+", 1.0, 1.2), ("L-", 1.0, 0.8)):
         yield mark, replace(job, hardware=varied(job.hardware, compute, links))
+    for mark, overlap in (("O+", 1.0), ("O-", 0.0)):
+        efficiency = job.hardware.efficiency.model_copy(update={"overlap": overlap})
+        yield mark, replace(job, hardware=job.hardware.model_copy(update={"efficiency": efficiency}))
 
 
 def other_sizes(job: Job) -> Iterator[Job]:

@@ -15,6 +15,14 @@ def output(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+def test_an_explained_layout_need_not_go_with_the_recipes_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """32 samples are no multiple of the recipe's dp, 64."""
+    own = ("plan", "2b6", "model.num_layers=8", "train.batch_size=32")
+    for batch in ([], ["--batch-size", "16"], ["--tokens-per-step", "16384"]):
+        text = output(capsys, *own, "--explain", "dp=8,mp=1,pp=1", *batch)
+        assert text.startswith("16 samples" if batch else "32 samples")
+
+
 def test_the_best_layouts_are_shown_with_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, *SMALL, "--best", "3")
     assert "32 samples of 1024 tokens a step = 32.8k tokens, on 8 × Ascend 910A, 30.0 GiB of each" in text

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pangu_alpha.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pangu_alpha.config import RunConfig
     from pangu_alpha.planner.hardware import Hardware
     from pangu_alpha.planner.job import Job
 
@@ -27,6 +26,11 @@ _SETTINGS = {
     "shard": "parallel.optimizer_sharding",
 }
 """Words of --explain, and the settings that they stand for."""
+_ONE_DEVICE = (
+    *(f"parallel.{axis}=1" for axis in ("dp", "mp", "pp", "num_chunks")),
+    *("parallel.schedule=1f1b", "parallel.sequence_parallel=false", "train.num_micro_batches=1"),
+)
+"""A layout that takes every batch: to read a recipe whose own does not take the one that is asked for."""
 MAX_SAMPLES, MAX_SHOWN = 1 << 20, 1000
 """Of a search: larger ones would not come to an end."""
 
@@ -171,11 +175,12 @@ def _job(arguments: argparse.Namespace) -> Job:
         raise ConfigError(
             "--days searches for a number of devices, and --explain names a layout: leave one of them out"
         )
-    recipe = load_config(arguments.recipe, arguments.overrides)
-    batch_size = _batch_size(arguments, recipe)
+    settings, asked = list(arguments.overrides), _batch_size(arguments)
     if arguments.explain:
-        layout = [*_layout_settings(arguments.explain), f"train.batch_size={batch_size}"]
-        recipe = load_config(arguments.recipe, [*arguments.overrides, *layout])
+        settings += _layout_settings(arguments.explain)
+        settings += [] if asked is None else [f"train.batch_size={asked}"]
+    recipe = load_config(arguments.recipe, settings)
+    batch_size = recipe.train.batch_size if asked is None else asked
     hardware = load_hardware(arguments.hardware)
     hardware.peak(recipe.model.compute_dtype)  # refuses a type that the chip lacks
     num_devices = recipe.parallel.num_devices if arguments.devices is None else arguments.devices
@@ -195,16 +200,21 @@ def _job(arguments: argparse.Namespace) -> Job:
     return job if arguments.days is None else fewest_devices(job, arguments.days)
 
 
-def _batch_size(arguments: argparse.Namespace, recipe: RunConfig) -> int:
-    tokens, length = arguments.tokens_per_step, recipe.model.seq_length
+def _batch_size(arguments: argparse.Namespace) -> int | None:
+    """Samples of a step, where they or their tokens are given."""
+    from pangu_alpha.config import load_config
+
+    tokens: int | None = arguments.tokens_per_step
     if tokens is None:
-        return recipe.train.batch_size if arguments.batch_size is None else int(arguments.batch_size)
+        samples: int | None = arguments.batch_size
+        return samples
+    length = load_config(arguments.recipe, [*arguments.overrides, *_ONE_DEVICE]).model.seq_length
     if tokens < length or tokens % length:
         raise ConfigError(
             f"--tokens-per-step {tokens} ÷ model.seq_length({length}) is not a whole number of samples: give a "
             f"multiple of {length}"
         )
-    return int(tokens // length)
+    return tokens // length
 
 
 def _layout_settings(words: str) -> list[str]:

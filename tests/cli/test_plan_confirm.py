@@ -30,6 +30,12 @@ def test_every_stage_is_compiled_and_held_against_the_account(
     assert end == "  operations, and bytes and number of each kind of collective, are equal"
 
 
+def test_one_rank_has_another_program(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    alone = "dp=1,mp=1,pp=1,shard=false"
+    assert main([alone if word == "dp=2" else word for word in words]) == 2
+    assert "--confirm: this layout has one rank" in capsys.readouterr().err
+
+
 def more_operations(right: Callable[..., Any], *words: Any) -> Any:
     return tuple(2 * flops for flops in right(*words))
 

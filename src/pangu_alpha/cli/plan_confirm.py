@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pangu_alpha.console import si
-from pangu_alpha.errors import CompileError
+from pangu_alpha.errors import CompileError, ConfigError
 from pangu_alpha.planner.communication import Message, all_messages
 from pangu_alpha.planner.memory import stage_states
 from pangu_alpha.planner.operators import step_flops
@@ -71,6 +71,7 @@ def confirm(config: RunConfig) -> None:
     """Compile a rank of each stage, print the account beside what the programs have, and refuse a wrong one.
 
     Raises:
+        ConfigError: there is one rank.
         CompileError: the account is wrong, or MindSpore refuses a program.
     """
     from pangu_alpha.compiler.programs import compile_ranks, stage_ranks
@@ -80,6 +81,11 @@ def confirm(config: RunConfig) -> None:
     from pangu_alpha.topology.mesh import Mesh
 
     mesh, states, peaks = Mesh.of(config.parallel), stage_states(config), stage_peaks(config)
+    if mesh.num_ranks == 1:
+        raise ConfigError(
+            "--confirm: this layout has one rank, which trains with another program than the ranks of a job; leave "
+            "--confirm out"
+        )
     flops = step_flops(config, states)
     compiled = compile_ranks(config, stage_ranks(mesh), level=1)
     print("\nheld against MindSpore's programs")

@@ -230,7 +230,7 @@ class Trainer:
             return
         shapes = {name: self.shapes[name] for name in parameter_names(self.config.model)}
         tokenizer = self.training_data.tokenizer_fingerprint
-        found = load_weights(path, self._backend.step, self.workers, self.config.model, shapes, tokenizer)
+        found = load_weights(path, self._backend.step.load, self.workers, self.config.model, shapes, tokenizer)
         if self.is_main:
             say(f"starting with the weights of {found.path}: step 0, moments of 0, the first sample")
 

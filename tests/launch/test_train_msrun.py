@@ -115,7 +115,7 @@ def test_dead_worker_ends_the_job(tiny_project: TinyProject) -> None:
 
 def test_a_killed_launcher_loses_nothing(tiny_project: TinyProject) -> None:
     """The same command waits for the ranks, which save and end by themselves, and goes on after them."""
-    words = ("--workers", "2", "recipe.yaml", "train.checkpoint_every=1000")
+    words = ("--workers", "2", "recipe.yaml", "train.steps=60", "train.checkpoint_every=1000")
     undisturbed = _start(tiny_project, *words, "output=undisturbed_job")
     assert undisturbed.wait(timeout=200) == 0
     process = _start(tiny_project, *words, "output=headless")

@@ -9,9 +9,10 @@ from mindspore import Tensor
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.errors import CheckpointError, ConfigError, DataError
-from pangu_alpha.evaluation.perplexity import measure_perplexity
+from pangu_alpha.evaluation.perplexity import PackedTexts, Perplexity, measure_perplexity
 from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from pangu_alpha.training.validation import LossEvaluator
 
 LENGTH = 32
 
@@ -39,9 +40,18 @@ def scorer(lu_xun: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple
     return network, config, tokenizer
 
 
+def measured(
+    scorer: tuple[PanguAlpha, ModelConfig, Tokenizer], documents: list[str], stride: int, batch_size: int
+) -> Perplexity:
+    network, config, tokenizer = scorer
+    texts = PackedTexts(documents, tokenizer, seq_length=config.seq_length, stride=stride, batch_size=batch_size)
+    return measure_perplexity(texts, LossEvaluator(network, texts, dp=1, rank=0).mean_loss)
+
+
 def one_by_one(scorer: tuple[PanguAlpha, ModelConfig, Tokenizer], documents: list[str], stride: int) -> float:
     """Nats, each token predicted alone from its own context, in float64."""
     network, _, tokenizer = scorer
+    network.set_train(False)
     nats = 0.0
     for text in documents:
         tokens = [*tokenizer.encode(text), tokenizer.eod_id]
@@ -66,7 +76,7 @@ def test_every_token_counts_once_whatever_the_packing(
     scorer: tuple[PanguAlpha, ModelConfig, Tokenizer], lu_xun: list[str], stride: int
 ) -> None:
     documents = ["阿！", lu_xun[1], "故乡好得多了。", lu_xun[0][:80]]
-    result = measure_perplexity(*scorer, documents, stride=stride, batch_size=3)
+    result = measured(scorer, documents, stride=stride, batch_size=3)
     tokenizer = scorer[2]
     assert result.num_tokens == sum(len(tokenizer.encode(text)) + 1 for text in documents)
     assert result.num_characters == sum(map(len, documents))
@@ -75,18 +85,18 @@ def test_every_token_counts_once_whatever_the_packing(
     assert result.loss == pytest.approx(result.nats / result.num_tokens)
     assert result.perplexity == pytest.approx(math.exp(result.loss))
     assert result.bits_per_character == pytest.approx(result.nats / math.log(2) / result.num_characters)
-    turned = measure_perplexity(*scorer, documents[::-1], stride=stride, batch_size=3)
+    turned = measured(scorer, documents[::-1], stride=stride, batch_size=3)
     assert turned.nats == pytest.approx(result.nats, rel=1e-6)
 
 
 def test_wrong_arguments_are_refused(scorer: tuple[PanguAlpha, ModelConfig, Tokenizer], lu_xun: list[str]) -> None:
     for stride in (0, LENGTH + 1):
         with pytest.raises(ConfigError, match=f"stride is {stride}, .* window of {LENGTH}"):
-            measure_perplexity(*scorer, lu_xun, stride=stride, batch_size=1)
+            measured(scorer, lu_xun, stride=stride, batch_size=1)
     with pytest.raises(ConfigError, match="batch size is 0"):
-        measure_perplexity(*scorer, lu_xun, stride=8, batch_size=0)
+        measured(scorer, lu_xun, stride=8, batch_size=0)
     with pytest.raises(DataError, match="no text"):
-        measure_perplexity(*scorer, ["", ""], stride=8, batch_size=1)
+        measured(scorer, ["", ""], stride=8, batch_size=1)
 
 
 def test_weights_that_give_no_finite_loss_are_named(
@@ -96,7 +106,7 @@ def test_weights_that_give_no_finite_loss_are_named(
     before = table.asnumpy().copy()
     table.set_data(Tensor(np.full_like(before, 3e38)))
     try:
-        with pytest.raises(CheckpointError, match=r"not finite: its training had diverged.* float32"):
-            measure_perplexity(*scorer, lu_xun, stride=8, batch_size=1)
+        with pytest.raises(CheckpointError, match=r"not finite: its training had diverged.*compute_dtype"):
+            measured(scorer, lu_xun, stride=8, batch_size=1)
     finally:
         table.set_data(Tensor(before))

@@ -113,6 +113,25 @@ def test_dead_worker_ends_the_job(tiny_project: TinyProject) -> None:
     assert not Path(f"/proc/{rank_0}").exists()
 
 
+def test_a_killed_launcher_loses_nothing(tiny_project: TinyProject) -> None:
+    """The same command waits for the ranks, which save and end by themselves, and goes on after them."""
+    words = ("--workers", "2", "recipe.yaml", "train.steps=60", "train.checkpoint_every=1000")
+    undisturbed = _start(tiny_project, *words, "output=undisturbed_job")
+    assert undisturbed.wait(timeout=200) == 0
+    process = _start(tiny_project, *words, "output=headless")
+    deadline = time.monotonic() + 100
+    while len(tiny_project.records("headless")) < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    again = _start(tiny_project, *words, "output=headless")
+    _, stderr = again.communicate(timeout=200)
+    assert again.returncode == 0, stderr
+    assert "going on after step" in stderr
+    assert tiny_project.losses("headless") == tiny_project.losses("undisturbed_job")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_saves_and_ends_all_workers(tiny_project: TinyProject, number: signal.Signals, code: int) -> None:
     run = f"workers_{number.name}"

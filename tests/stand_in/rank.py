@@ -30,7 +30,7 @@ def save(number: int, frame: FrameType | None) -> None:
 signal.signal(signal.SIGTERM, save)
 if behaviour.get("linger"):
     sys.path.insert(0, str(Path(__file__).parents[2] / "src"))  # -S hides the installed package.
-    from pangu_alpha.cli.train import alone
+    from pangu_alpha.cli.backends import alone
 
     lock = alone(folder.parent, int(rank))
     lock.__enter__()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.parallel.parameters import row_of, tensor_names
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.records import read_records
+from pangu_alpha.training import trainer as trainer_module
 from pangu_alpha.training.backend import Backend, Read
 from pangu_alpha.training.callbacks import Callback, default_callbacks
 from pangu_alpha.training.metrics import StepMetrics
@@ -306,3 +309,21 @@ def test_a_run_that_has_left_its_course_ends(make_trainer: Callable[..., Trainer
     losses = [3.0, 3.1, 3.0, 9.0, 9.1, 9.2, 9.3, 9.4]
     with pytest.raises(TrainingError, match=r"step 5: 2 steps in a row were skipped as spikes.*data.skip_samples"):
         make_trainer(lambda number: losses[number], *SPIKES).run()
+
+
+def test_signals_in_the_same_moment_are_one(
+    make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launcher that is killed signals its ranks once for each of its threads."""
+
+    class Stopped(Callback):
+        def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer = make_trainer(lambda number: 3.0, callbacks=[Stopped()])
+    trainer.run()
+    assert (trainer.stop_signal, trainer.progress.step) == (signal.SIGTERM, 1)
+    monkeypatch.setattr(trainer_module, "_ONE_SIGNAL", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(lambda number: 3.0, callbacks=[Stopped()]).run()

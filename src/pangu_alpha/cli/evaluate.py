@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pangu_alpha.cli import evaluate_tasks
+from pangu_alpha.cli import evaluate_tasks, perplexity
 from pangu_alpha.console import progress
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import write_text
@@ -22,23 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  pangu evaluate ngrams --train train.jsonl --input validation.jsonl\n" + evaluate_tasks.EXAMPLES
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    perplexity = _declare(
-        actions,
-        "perplexity",
-        "loss, perplexity and bits per character of a network",
-        "Score every token of the input once, with a sliding window: loss, perplexity and bits per character.",
-        "pangu evaluate perplexity --checkpoint runs/tiny_cpu --input validation.jsonl --stride 64",
+    perplexity.add_arguments(
+        _declare(
+            actions,
+            "perplexity",
+            "loss, perplexity and bits per character of a network",
+            "Score every token of the input once, with a sliding window: loss, perplexity and bits per character.\n"
+            "With --recipe the ranks of a job share the work as they share the training (start them with\n"
+            "`pangu launch ... --evaluate`), and a CPU executes the programs that they would.",
+            "pangu evaluate perplexity --checkpoint runs/tiny_cpu --input validation.jsonl --stride 64\n"
+            "  pangu evaluate perplexity --checkpoint runs/tiny_cpu --input a.txt --recipe tiny_cpu parallel.mp=2",
+        )
     )
-    perplexity.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="PATH", help="a step_* directory, or a run's output directory"
-    )
-    perplexity.add_argument("--tokenizer", type=Path, metavar="PATH", help="default: what the run's settings say")
-    perplexity.add_argument("--device", choices=("cpu", "ascend", "gpu"), help="default: what the run's settings say")
-    perplexity.add_argument(
-        "--stride", type=int, metavar="N", help="tokens scored by a window (default: half of the network's context)"
-    )
-    perplexity.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows computed together (8)")
-    perplexity.add_argument("-v", "--verbose", action="store_true", help="show MindSpore's warnings")
     ngrams = _declare(
         actions,
         "ngrams",
@@ -55,48 +50,17 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.action in evaluate_tasks.NAMES:
         evaluate_tasks.run(arguments)
         return
-    results = _perplexity(arguments) if arguments.action == "perplexity" else _ngrams(arguments)
+    if arguments.action == "perplexity":
+        results = perplexity.measure(arguments)
+        if results is None:
+            return
+    else:
+        results = _ngrams(arguments)
     if arguments.json is not None:
         _write_json(arguments.json, results)
     for name, value in results.items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name.replace('_', ' '):28} {text}")
-
-
-def _perplexity(arguments: argparse.Namespace) -> dict[str, object]:
-    from pangu_alpha.data import read_texts
-
-    documents = read_texts(arguments.input)
-    # MindSpore takes seconds to import; the rest can fail without it.
-    from pangu_alpha.runtime.device import prepare_environment
-
-    prepare_environment(arguments.verbose)
-    from pangu_alpha.evaluation.perplexity import measure_perplexity
-    from pangu_alpha.inference import load_trained
-
-    model = load_trained(arguments.checkpoint, arguments.tokenizer, arguments.device, fuse_operators=True)
-    window = model.config.model.seq_length
-    stride = window // 2 if arguments.stride is None else arguments.stride
-    result = measure_perplexity(
-        model.network,
-        model.config.model,
-        model.tokenizer,
-        documents,
-        stride=stride,
-        batch_size=arguments.batch_size,
-    )
-    return {
-        "checkpoint": str(model.checkpoint.path),
-        "step": model.checkpoint.step,
-        "loss": result.loss,
-        "perplexity": result.perplexity,
-        "bits_per_character": result.bits_per_character,
-        "tokens": result.num_tokens,
-        "characters": result.num_characters,
-        "documents": result.num_documents,
-        "window": window,
-        "stride": stride,
-    }
 
 
 def _ngrams(arguments: argparse.Namespace) -> dict[str, object]:

@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "leave beside mp and pp. " + _AGAIN,
         epilog="examples:\n  pangu launch msrun --workers 2 tiny_cpu\n"
         "  pangu launch msrun --workers 8 350m train.batch_size=64 output=runs/350m\n"
-        "  pangu launch msrun --workers 16 --hosts hosts.txt --restarts 3 350m",
+        "  pangu launch msrun --workers 16 --hosts hosts.txt --restarts 3 350m\n"
+        "  pangu launch msrun --workers 8 350m output=runs/350m --evaluate heldout.jsonl",
         formatter_class=_RAW,
     )
     msrun.add_argument("--workers", type=int, required=True, metavar="N", help="processes of the whole job")
@@ -81,6 +82,14 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="after a failure, start again from the last good checkpoint, at most N times",
+    )
+    parser.add_argument(
+        "--evaluate",
+        type=Path,
+        action="append",
+        metavar="TEXT",
+        help="do not train: measure the perplexity of the run's newest checkpoint on this text, with the same ranks; "
+        "may be given again for more. The result is evaluation/perplexity.json in the run's folder",
     )
     parser.add_argument("--dry-run", action="store_true", help="print every command and environment; start nothing")
 

@@ -5,34 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from pangu_alpha.cli.backends import Reporter, mindspore_backend, reporting
 from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.reading import number_in
 
 if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
     from pangu_alpha.data import ValidationData
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
-    from pangu_alpha.training.workers import Workers
-
-
-ENDING_SECONDS = 60.0
-"""How long the ranks of a launcher wait for those of one that was killed: these need some 25 s to notice it, and then
-finish a step and save."""
-
-
-class Reporter(Protocol):
-    """Says in the heartbeats of this process what it does now and how many steps it has done."""
-
-    def __call__(self, phase: str, step: int | None = None) -> None:
-        """See `HeartbeatWriter.report`."""
-        ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu train ...`."""
-    from pangu_alpha.cluster.watching.heartbeat import HeartbeatWriter
     from pangu_alpha.config import load_config
     from pangu_alpha.training.resuming import say_if_finished
     from pangu_alpha.training.runnable import default_backend, processes_of, require_runnable
@@ -83,48 +66,12 @@ def run(arguments: argparse.Namespace) -> None:
     if say_if_finished(config):
         return
     processes = None
-    ranks = _own_ranks()
-    with ExitStack() as stack:
-        if kind == "emulator":
-            from pangu_alpha.emulator.processes import Processes
+    if kind == "emulator":
+        from pangu_alpha.emulator.processes import Processes
 
-            processes = Processes(config.parallel.num_devices)
-            ranks = processes.ranks
-            stack.enter_context(processes.ending_together())
-        if ranks:
-            stack.enter_context(alone(config.output, ranks[0]))
-        heartbeats = [stack.enter_context(HeartbeatWriter(config, rank)) for rank in ranks]
-
-        def report(phase: str, step: int | None = None) -> None:
-            for heartbeat in heartbeats:
-                heartbeat.report(phase, step)
-
+        processes = Processes(config.parallel.num_devices)
+    with reporting(config, processes) as report:
         _train(config, arguments.weights, arguments.verbose, report, processes)
-
-
-def alone(output: Path, rank: int) -> AbstractContextManager[None]:
-    """Lets no other process be this rank in the same output: no two runs write to it, and no two jobs meet."""
-    from pangu_alpha.locks import only_one
-
-    output.mkdir(parents=True, exist_ok=True)
-    patience = ENDING_SECONDS if "RANK_ID" in os.environ else 0.0
-    return only_one(output / f".rank_{rank}.lock", f"rank {rank} of the run {output}", "set another output", patience)
-
-
-def _own_ranks() -> Sequence[int]:
-    """The ranks that this process writes the records of: the one that its launcher gave it and its log is named after.
-
-    None for MindSpore's scheduler, which `msrun` starts with the same command, and for a worker of `msrun` on several
-    hosts without --node_rank, which learns its rank only when all have met.
-    """
-    is_scheduler = os.environ.get("MS_ROLE") == "MS_SCHED"
-    is_nameless = "RANK_ID" not in os.environ and os.environ.get("MS_WORKER_NUM", "1") != "1"
-    if is_scheduler or is_nameless:
-        return []
-    try:
-        return [number_in(os.environ, "RANK_ID", default=0)]
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _mesh_overrides(mesh: str) -> list[str]:
@@ -152,7 +99,7 @@ def _train(
 
     prepare_environment(verbose)
     if processes is None:
-        backend = _mindspore(config, validation_data, report)
+        backend = mindspore_backend(config, validation_data, report)
     else:
         backend = _emulator(config, validation_data, report, processes)
     from pangu_alpha.training.callbacks import default_callbacks
@@ -169,34 +116,6 @@ def _train(
         if trainer.is_main:
             say(f"stopped at step {trainer.progress.step}; the same command goes on from there")
         sys.exit(128 + trainer.stop_signal)
-
-
-def _mindspore(config: RunConfig, validation_data: ValidationData | None, report: Reporter) -> Backend:
-    from pangu_alpha.runtime.device import join_workers, set_device
-    from pangu_alpha.training.scalars import may_skip
-
-    set_device(config.device, config.fuse_operators, may_skip(config))
-    report("joining")
-    rank = join_workers(config.device, num_workers=config.parallel.num_devices)
-    workers = _meet(config, rank)
-    report("starting")
-    if config.device == "ascend":
-        from pangu_alpha.training.sliced import rank_backend
-
-        return rank_backend(config, validation_data, rank, workers)
-    from pangu_alpha.training.replica import process_backend
-
-    return process_backend(config, validation_data, rank, workers)
-
-
-def _meet(config: RunConfig, rank: int) -> Workers:
-    """The processes of this job: those of all ranks, or of the rehearsed ones."""
-    from pangu_alpha.training.meeting import Meeting
-    from pangu_alpha.training.rehearsed import ranks_of
-    from pangu_alpha.training.workers import Alone
-
-    ranks = ranks_of(os.environ, config.parallel.num_devices)
-    return Alone() if len(ranks) == 1 else Meeting(config.output, rank, ranks)
 
 
 def _emulator(

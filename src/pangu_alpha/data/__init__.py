@@ -2,6 +2,8 @@
 
 from pangu_alpha.data.batch import Batch
 from pangu_alpha.data.dataset import (
+    ALL_ROWS,
+    HeldOut,
     TrainingData,
     ValidationData,
     check_training_sources,
@@ -14,7 +16,9 @@ from pangu_alpha.data.skipping import next_numbers
 from pangu_alpha.data.token_file import TokenFile, TokenFileInfo, open_token_file
 
 __all__ = [
+    "ALL_ROWS",
     "Batch",
+    "HeldOut",
     "PackingTokenizer",
     "TokenFile",
     "TokenFileInfo",

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,21 @@ class TrainingData:
             epochs, places = np.divmod(counts[chosen], size)
             windows[chosen] = permute(places, size, keys(self.seed, source, epochs))
         return sources.tolist(), windows.tolist()
+
+
+class HeldOut(Protocol):
+    """Batches to measure a network on, in an order, the same each time."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch."""
+
+    @property
+    def num_batches(self) -> int:
+        """Of all of it."""
+
+    def batch(self, index: int, rows: slice = ALL_ROWS) -> Batch:
+        """Rows of batch `index`, from 0 to `num_batches` - 1."""
 
 
 class ValidationData:

@@ -8,7 +8,7 @@ import mindspore as ms
 
 from pangu_alpha.compiler.programs import compile_ranks
 from pangu_alpha.config import ParallelConfig, RunConfig
-from pangu_alpha.data import ValidationData
+from pangu_alpha.data import HeldOut
 from pangu_alpha.emulator.processes import Processes
 from pangu_alpha.emulator.step import EmulatedStep, load_machine
 from pangu_alpha.model import PanguAlpha, build_network, set_parameters
@@ -18,7 +18,7 @@ from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.validation import LossEvaluator
 
 
-def emulated_backend(config: RunConfig, validation_data: ValidationData | None, processes: Processes) -> Backend:
+def emulated_backend(config: RunConfig, validation_data: HeldOut | None, processes: Processes) -> Backend:
     """Compile the programs that are not kept from before, and start where one process would start.
 
     MindSpore's device is the CPU already: there is the network that draws the starting weights and is validated.
@@ -51,9 +51,7 @@ def _in_one_process(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"model": model, "parallel": ParallelConfig()})
 
 
-def _validation(
-    step: EmulatedStep, network: PanguAlpha, data: ValidationData, processes: Processes
-) -> Callable[[], float]:
+def _validation(step: EmulatedStep, network: PanguAlpha, data: HeldOut, processes: Processes) -> Callable[[], float]:
     evaluator = LossEvaluator(network, data, dp=1, rank=0)
 
     def mean_loss() -> float:

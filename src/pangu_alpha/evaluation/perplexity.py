@@ -1,16 +1,16 @@
-"""Perplexity and bits per character of a network on held-out text."""
+"""Perplexity and bits per character of a network on held-out text. No MindSpore here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pangu_alpha.config import ModelConfig, perplexity
+from pangu_alpha.config import perplexity
 from pangu_alpha.console import progress
+from pangu_alpha.data import ALL_ROWS, Batch
 from pangu_alpha.errors import CheckpointError, ConfigError, DataError
 from pangu_alpha.evaluation.windows import pack_windows, sliding_windows
-from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 from pangu_alpha.tokenizer import Tokenizer
 
 
@@ -42,51 +42,66 @@ class Perplexity:
         return self.nats / math.log(2) / self.num_characters
 
 
-def measure_perplexity(
-    network: PanguAlpha,
-    config: ModelConfig,
-    tokenizer: Tokenizer,
-    documents: Iterable[str],
-    *,
-    stride: int,
-    batch_size: int,
-) -> Perplexity:
-    """Score every token of `documents` once, with a sliding window of `seq_length` (see `sliding_windows`).
+class PackedTexts:
+    """Documents as batches in which every token is scored once, with a sliding window (see `sliding_windows`)."""
+
+    def __init__(
+        self, documents: Iterable[str], tokenizer: Tokenizer, *, seq_length: int, stride: int | None, batch_size: int
+    ) -> None:
+        """Encode and pack.
+
+        Args:
+            documents: their tokens are all kept in memory.
+            tokenizer: the one that the network was trained with.
+            seq_length: of the network, the length of the window.
+            stride: labels that a window adds, from 1 to `seq_length`. Smaller: more context, and more windows. None:
+                half of the window.
+            batch_size: rows computed at once, at least 1.
+
+        Raises:
+            ConfigError: a stride or batch size out of range.
+            DataError: there is no text.
+        """
+        self.stride = max(seq_length // 2, 1) if stride is None else stride
+        if not 1 <= self.stride <= seq_length:
+            raise ConfigError(f"the stride is {stride}, but it must be from 1 to the window of {seq_length} tokens")
+        if batch_size < 1:
+            raise ConfigError(f"the batch size is {batch_size}, but it must be at least 1")
+        texts, self.num_characters = _encode(documents, tokenizer)
+        eod_id = tokenizer.eod_id
+        windows = (window for tokens in texts for window in sliding_windows(tokens, eod_id, seq_length, self.stride))
+        self._batches = list(pack_windows(windows, seq_length, batch_size, eod_id))
+        self.batch_size, self.num_batches = batch_size, len(self._batches)
+        self.num_tokens, self.num_documents = sum(map(len, texts)), len(texts)
+        self.on_batch: Callable[[float], None] = lambda num_tokens: None
+        """Told of the scored tokens of each batch that is read."""
+
+    def batch(self, index: int, rows: slice = ALL_ROWS) -> Batch:
+        """See `HeldOut`."""
+        batch = self._batches[index]
+        self.on_batch(float(batch.loss_mask.sum()))
+        return batch if rows == ALL_ROWS else batch.rows(rows.start, rows.stop)
+
+
+def measure_perplexity(texts: PackedTexts, mean_loss: Callable[[], float]) -> Perplexity:
+    """Score every token of `texts` once.
 
     Args:
-        network: with its weights, not in training mode.
-        config: of the network.
-        tokenizer: the one it was trained with.
-        documents: their tokens are all kept in memory.
-        stride: labels that a window adds, from 1 to `seq_length`. Smaller: more context, and more windows.
-        batch_size: rows computed at once, at least 1.
+        texts: what `mean_loss` goes through.
+        mean_loss: of a token, in nats.
 
     Raises:
-        ConfigError: a stride or batch size out of range.
-        DataError: there is no text.
         CheckpointError: the loss is not finite.
     """
-    if not 1 <= stride <= config.seq_length:
-        raise ConfigError(f"the stride is {stride}, but it must be from 1 to the window of {config.seq_length} tokens")
-    if batch_size < 1:
-        raise ConfigError(f"the batch size is {batch_size}, but it must be at least 1")
-    texts, num_characters = _encode(documents, tokenizer)
-    windows = (
-        window for tokens in texts for window in sliding_windows(tokens, tokenizer.eod_id, config.seq_length, stride)
-    )
-    loss = PanguAlphaLoss(network).set_train(False)
-    num_tokens = sum(map(len, texts))
-    nats = 0.0
-    with progress("scoring", num_tokens, "tokens") as advance:
-        for batch in pack_windows(windows, config.seq_length, batch_size, tokenizer.eod_id):
-            nats += float(loss(*batch_tensors(batch)))
-            if not math.isfinite(nats):
-                raise CheckpointError(
-                    "the network's loss on this text is not finite: its training had diverged, or its weights are too "
-                    f"large for {config.compute_dtype}. Use an earlier checkpoint"
-                )
-            advance(float(batch.loss_mask.sum()))
-    return Perplexity(nats, num_tokens, num_characters, len(texts))
+    with progress("scoring", texts.num_tokens, "tokens") as advance:
+        texts.on_batch = advance
+        loss = mean_loss()
+    if not math.isfinite(loss):
+        raise CheckpointError(
+            "the network's loss on this text is not finite: its training had diverged, or its weights are too large "
+            "for its compute_dtype. Use an earlier checkpoint"
+        )
+    return Perplexity(loss * texts.num_tokens, texts.num_tokens, texts.num_characters, texts.num_documents)
 
 
 def _encode(documents: Iterable[str], tokenizer: Tokenizer) -> tuple[list[list[int]], int]:

@@ -27,7 +27,7 @@ from pangu_alpha.run_folder import ACCOUNTS, CHECKPOINTS, METRICS, SAVES
 from pangu_alpha.training.rehearsed import VARIABLE
 
 # MindSpore crashes when a simulated process is taken down, after everything is done.
-_COMMAND = (
+COMMAND = (
     "import os, sys; from pangu_alpha.cli.main import main; code = main(); sys.stdout.flush(); sys.stderr.flush(); "
     "os._exit(code)"
 )
@@ -163,5 +163,5 @@ def _order(life: Life, index: int, rank: int) -> ProcessOrder:
         VARIABLE: ",".join(map(str, life.ranks)),
     }
     return ProcessOrder(
-        f"rank {rank}", (sys.executable, "-c", _COMMAND, "train", *life.words), environment, index, len(life.ranks)
+        f"rank {rank}", (sys.executable, "-c", COMMAND, "train", *life.words), environment, index, len(life.ranks)
     )

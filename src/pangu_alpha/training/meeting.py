@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import secrets
+import select
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedRWPair
 from pathlib import Path
 
 from pangu_alpha.errors import ClusterError, TrainingError
@@ -48,6 +48,40 @@ class Place:
     """Known to the processes of this job alone, or at least to no other job."""
 
 
+class _Line:
+    """What is said and heard between two processes, a line each; a host that loses its power is noticed within two
+    minutes."""
+
+    def __init__(self, caller: socket.socket) -> None:
+        caller.settimeout(_HELLO_SECONDS)
+        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)):
+            caller.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._caller, self._file = caller, caller.makefile("rwb")
+        self._poll = select.poll()
+        self._poll.register(caller, select.POLLRDHUP)
+
+    def say(self, what: object) -> None:
+        """Send it, as JSON."""
+        self._file.write(json.dumps(what).encode() + b"\n")
+        self._file.flush()
+
+    def hear(self, longest: int = -1) -> bytes:
+        """The next line; without its end where the other one has none to say."""
+        return self._file.readline(longest)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the other process has ended."""
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._file.close()
+        self._caller.close()
+
+
 class Meeting(Workers):
     """The processes of a job, each on its own; the first of the ranks is the one that the others call."""
 
@@ -72,7 +106,7 @@ class Meeting(Workers):
             ClusterError: some are not there in time, or the address is wrong or taken.
         """
         self._rank, self._ranks = rank, ranks
-        self._lines: dict[int, BufferedRWPair] = {}
+        self._lines: dict[int, _Line] = {}
         """Whom this process talks to, by rank."""
         deadline = time.monotonic() + patience
         if rank == ranks[0]:
@@ -91,6 +125,10 @@ class Meeting(Workers):
         for rank in self._lines:
             self._say(rank, decision)
         return decision
+
+    def has_lost(self) -> bool:
+        """See `Workers`. Rank 0 knows of all, the others of rank 0."""
+        return any(line.is_closed for line in self._lines.values())
 
     def _await_others(self, output: Path, environment: Mapping[str, str], deadline: float) -> None:
         given = _given_place(output, environment)
@@ -121,9 +159,9 @@ class Meeting(Workers):
                 f"Look at their logs; if they cannot reach this host, set {VARIABLE}=HOST:PORT on all of them to an "
                 "address of it that they can"
             ) from None
-        line = _line_of(caller)
+        line = _Line(caller)
         with suppress(OSError, ValueError, KeyError, TypeError):  # a stranger, whatever it has sent
-            hello = json.loads(line.readline(_LONGEST_HELLO))
+            hello = json.loads(line.hear(_LONGEST_HELLO))
             if hello["key"] == place.key and hello["rank"] in missing:
                 caller.settimeout(None)
                 self._lines[hello["rank"]] = line
@@ -139,10 +177,9 @@ class Meeting(Workers):
                 assert place is not None
                 with suppress(OSError):
                     caller = socket.create_connection((host, place.port), timeout=_HELLO_SECONDS)
-                    line = _line_of(caller)
-                    line.write(json.dumps({"key": place.key, "rank": self._rank}).encode() + b"\n")
-                    line.flush()
-                    if line.readline(_LONGEST_HELLO) == json.dumps(place.key).encode() + b"\n":
+                    line = _Line(caller)
+                    line.say({"key": place.key, "rank": self._rank})
+                    if line.hear(_LONGEST_HELLO) == json.dumps(place.key).encode() + b"\n":
                         caller.settimeout(None)
                         self._lines[first] = line
                         return
@@ -156,14 +193,13 @@ class Meeting(Workers):
 
     def _say(self, rank: int, text: str) -> None:
         try:
-            self._lines[rank].write(json.dumps(text).encode() + b"\n")
-            self._lines[rank].flush()
+            self._lines[rank].say(text)
         except OSError as error:
             raise self._gone(rank) from error
 
     def _hear(self, rank: int) -> str:
         try:
-            line = self._lines[rank].readline()
+            line = self._lines[rank].hear()
         except OSError as error:
             raise self._gone(rank) from error
         if not line.endswith(b"\n"):
@@ -223,15 +259,3 @@ def _addresses() -> tuple[str, ...]:
         yield "127.0.0.1"
 
     return tuple(dict.fromkeys(candidates()))
-
-
-def _line_of(caller: socket.socket) -> BufferedRWPair:
-    """To read and write lines; a host that loses its power is noticed within two minutes."""
-    caller.settimeout(_HELLO_SECONDS)
-    caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    caller.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)):
-        caller.setsockopt(socket.IPPROTO_TCP, option, value)
-    line = caller.makefile("rwb")
-    caller.close()  # the line keeps it open
-    return line

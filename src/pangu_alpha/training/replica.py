@@ -12,7 +12,7 @@ from mindspore import Tensor
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.data import Batch, ValidationData
+from pangu_alpha.data import Batch, HeldOut
 from pangu_alpha.errors import LayoutError
 from pangu_alpha.model import PanguAlpha, build_network
 from pangu_alpha.model.dtypes import compute_dtype
@@ -86,7 +86,7 @@ class ProcessStep:
             yield batch.rows(first, first + rows)
 
 
-def process_backend(config: RunConfig, validation_data: ValidationData | None, rank: int, workers: Workers) -> Backend:
+def process_backend(config: RunConfig, validation_data: HeldOut | None, rank: int, workers: Workers) -> Backend:
     """The backend of this process. The device is set and the workers are joined already.
 
     Args:

@@ -24,7 +24,7 @@ from mindspore.communication import get_group_size, get_world_rank_from_group_ra
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.data import Batch, ValidationData
+from pangu_alpha.data import Batch, HeldOut
 from pangu_alpha.errors import LayoutError
 from pangu_alpha.model import batch_tensors
 from pangu_alpha.model.dtypes import compute_dtype
@@ -140,7 +140,7 @@ class SlicedStep:
 class SlicedValidation:
     """Mean loss over all of `data`, without dropout, by the ranks' forward-only programs."""
 
-    def __init__(self, step: SlicedStep, config: RunConfig, data: ValidationData, workers: Workers) -> None:
+    def __init__(self, step: SlicedStep, config: RunConfig, data: HeldOut, workers: Workers) -> None:
         """Compile the program on the parameters of `step`."""
         self._programs, self._data, self._workers = step.programs, data, workers
         with step.timed("compile_validation"), self._programs.validating() as program:
@@ -158,7 +158,7 @@ class SlicedValidation:
         return float(self._workers.decide(repr(loss / count), lambda means: means[-1]))
 
 
-def rank_backend(config: RunConfig, validation_data: ValidationData | None, rank: int, workers: Workers) -> Backend:
+def rank_backend(config: RunConfig, validation_data: HeldOut | None, rank: int, workers: Workers) -> Backend:
     """The backend of one rank of many, with the starting values. The device is set and the ranks are joined already.
 
     Raises:

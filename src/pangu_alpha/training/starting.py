@@ -6,7 +6,7 @@ network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +18,22 @@ from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError, TokenizerError
 from pangu_alpha.parallel.parameters import MOMENTS, Shape
 from pangu_alpha.parallel.parts import Box
-from pangu_alpha.training.backend import Step
+from pangu_alpha.training.backend import Read
 from pangu_alpha.training.workers import Workers
 
+Fill = Callable[[Read], None]
 _FREE = ("dropout", "compute_dtype")
 """Settings of `model` that may be others than those of the run that made the weights."""
 
 
 def load_weights(
-    path: Path, step: Step, workers: Workers, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str
+    path: Path, fill: Fill, workers: Workers, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str
 ) -> Checkpoint:
-    """Give `step` the weights at `path`, a checkpoint or a run's output, and moments of 0.
+    """Fill a network with the weights at `path`, a checkpoint or a run's output, and moments of 0.
 
     Args:
         path: of the weights.
-        step: to fill.
+        fill: gets what gives each part of each tensor.
         workers: all read the same weights, or none does.
         model: the network.
         shapes: of its parameters, without padding.
@@ -51,7 +52,7 @@ def load_weights(
         def read(name: str, box: Box) -> NDArray[np.floating]:
             return np.zeros(box.shape, np.float32) if name.startswith(MOMENTS) else checkpoint.read(name, box)
 
-        step.load(read)
+        fill(read)
         return checkpoint
 
     found = load_from(path, load, say)

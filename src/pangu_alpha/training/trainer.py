@@ -35,6 +35,10 @@ from pangu_alpha.training.spikes import Spike, SpikeDetector
 from pangu_alpha.training.starting import load_weights
 from pangu_alpha.training.workers import Workers
 
+_ONE_SIGNAL = 1.0
+"""Seconds within which several signals mean what one does: a process that is killed signals its children once for each
+of its threads."""
+
 
 @dataclass
 class Progress:
@@ -230,7 +234,7 @@ class Trainer:
             return
         shapes = {name: self.shapes[name] for name in parameter_names(self.config.model)}
         tokenizer = self.training_data.tokenizer_fingerprint
-        found = load_weights(path, self._backend.step, self.workers, self.config.model, shapes, tokenizer)
+        found = load_weights(path, self._backend.step.load, self.workers, self.config.model, shapes, tokenizer)
         if self.is_main:
             say(f"starting with the weights of {found.path}: step 0, moments of 0, the first sample")
 
@@ -338,10 +342,15 @@ class Trainer:
 
     @contextmanager
     def _catching_signals(self) -> Iterator[None]:
+        first = math.inf
+
         def remember(number: int, _frame: FrameType | None) -> None:
+            nonlocal first
             if self._wanted_signal is not None:
+                if time.monotonic() - first < _ONE_SIGNAL:
+                    return
                 raise KeyboardInterrupt  # the second one means now
-            self._wanted_signal = number
+            self._wanted_signal, first = number, time.monotonic()
             if self.is_main:
                 say(f"{signal_name(number)}: finishing this step and saving; once more to stop at once")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from pangu_alpha.data import ValidationData
+from pangu_alpha.data import HeldOut
 from pangu_alpha.model import PanguAlpha, PanguAlphaLoss, batch_tensors
 
 
@@ -25,7 +25,7 @@ class _LossSums(nn.Cell):
 class LossEvaluator:
     """Mean loss over all of `data`, without dropout; the ranks share the rows of each batch."""
 
-    def __init__(self, network: PanguAlpha, data: ValidationData, dp: int, rank: int) -> None:
+    def __init__(self, network: PanguAlpha, data: HeldOut, dp: int, rank: int) -> None:
         self._data = data
         rows = data.batch_size // dp
         self._rows = slice(rank * rows, (rank + 1) * rows)

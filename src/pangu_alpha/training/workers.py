@@ -45,6 +45,10 @@ class Workers(ABC):
                 "the setting; give all ranks the same recipe and overrides"
             )
 
+    def has_lost(self) -> bool:
+        """Whether one of the processes is known to have ended. It may be asked at any time, by any thread."""
+        return False
+
     def attempt(self) -> str:
         """A text that no other start of a job has."""
         return self.decide(secrets.token_hex(8), lambda texts: texts[0])

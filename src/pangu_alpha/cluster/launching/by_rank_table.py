@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pangu_alpha.cluster.launching.environment import Card
 from pangu_alpha.cluster.launching.hosts import SSH
-from pangu_alpha.cluster.launching.plan import PANGU, JobServer, Plan
+from pangu_alpha.cluster.launching.plan import JobServer, Plan, what_ranks_do
 from pangu_alpha.cluster.ports import is_here
 from pangu_alpha.cluster.rank_tables.check import find_problems, ports_in_use
 from pangu_alpha.cluster.rank_tables.inventory import read_hosts
@@ -47,9 +47,10 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         for entry in entries
     )
     here = servers[0] if hosts else servers[_index_here([(e.server_id, e.address) for e in entries], arguments.server)]
+    config, command = what_ranks_do(arguments, config, arguments.overrides)
     return Plan(
         config=config,
-        command=(*PANGU, "train", arguments.recipe, *arguments.overrides),
+        command=command,
         servers=servers,
         ssh=(arguments.ssh or SSH) if hosts else None,
         here=here,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pangu_alpha.cluster.launching.environment import Card
 from pangu_alpha.cluster.launching.hosts import SSH
-from pangu_alpha.cluster.launching.plan import PANGU, JobServer, Plan
+from pangu_alpha.cluster.launching.plan import JobServer, Plan, what_ranks_do
 from pangu_alpha.cluster.rank_tables.inventory import read_hosts
 from pangu_alpha.config import load_config
 from pangu_alpha.errors import ClusterError
@@ -32,12 +32,12 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
             "number of replicas: change --workers, parallel.mp or parallel.pp"
         )
     overrides = [*arguments.overrides, f"parallel.dp={dp}"]
-    config = load_config(arguments.recipe, overrides)
+    config, command = what_ranks_do(arguments, load_config(arguments.recipe, overrides), overrides)
     hosts = list(read_hosts(arguments.hosts)) if arguments.hosts else ["127.0.0.1"]
     servers = _servers(hosts, arguments.workers)
     return Plan(
         config=config,
-        command=(*PANGU, "train", arguments.recipe, *overrides),
+        command=command,
         servers=servers,
         ssh=(arguments.ssh or SSH) if arguments.hosts else None,
         here=servers[0],

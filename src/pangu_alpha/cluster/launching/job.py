@@ -211,9 +211,11 @@ def start(tasks: Sequence[ProcessOrder], logs: Path, job: Job, directory: Path |
     for task in tasks:
         cores = cores_of(task.index, task.num_cards)
 
-        def prepare(cores: frozenset[int] | None = cores) -> None:
-            # When this program is killed, the ranks save and end instead of going on unseen.
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        def prepare(cores: frozenset[int] | None = cores, is_rank: bool = task.name != "scheduler") -> None:
+            # When this program is killed, the ranks save and end instead of going on unseen. The scheduler ends after
+            # them: without it MindSpore ends a rank that takes its time.
+            if is_rank:
+                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if cores:
                 os.sched_setaffinity(0, cores)
 

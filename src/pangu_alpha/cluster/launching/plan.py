@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +27,12 @@ from pangu_alpha.cluster.patterns import check_host_name
 from pangu_alpha.cluster.ports import free_port
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ClusterError
-from pangu_alpha.run_folder import LOGS
+from pangu_alpha.run_folder import EVALUATION, LOGS
 
 PORT = 8118
 """Of MindSpore's scheduler, as for `msrun`, when each server is started by hand and a free one cannot be agreed on."""
 PANGU = (sys.executable, "-m", "pangu_alpha.cli.main")
-"""The command `pangu`, of this interpreter; every rank runs its verb `train`."""
+"""The command `pangu`, of this interpreter."""
 SCHEDULER = "import mindspore; from mindspore.communication import init; mindspore.set_device('CPU'); init('mccl')"
 """What the scheduler process runs."""
 
@@ -115,6 +117,23 @@ class Plan:
     def shown(self, server: JobServer) -> Path | None:
         """The log of rank 0, for the server that has it."""
         return self.logs / "rank_0.log" if server is self.servers[0] else None
+
+
+def what_ranks_do(
+    arguments: argparse.Namespace, config: RunConfig, overrides: Sequence[str]
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """Train, or with --evaluate measure what was trained: the settings, and the command of every rank.
+
+    A measurement has a folder of its own in that of the run, so that it touches no record of the training.
+    """
+    recipe = (arguments.recipe, *overrides)
+    if not arguments.evaluate:
+        return config, (*PANGU, "train", *recipe)
+    output = config.output / EVALUATION
+    words = ("--checkpoint", str(config.output), "--json", str(output / "perplexity.json"), "--input")
+    texts = [str(path) for path in arguments.evaluate]
+    command = (*PANGU, "evaluate", "perplexity", *words, *texts, "--recipe", *recipe, f"output={output}")
+    return config.model_copy(update={"output": output}), command
 
 
 def describe(plan: Plan) -> str:

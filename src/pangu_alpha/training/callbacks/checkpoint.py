@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,10 +27,11 @@ from pangu_alpha.training.shared_folder import is_shared
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
+    from pangu_alpha.training.workers import Workers
 
 
 CLOSING_PATIENCE = 10.0
-"""Seconds for the other ranks' parts when the run ends by an error or a second signal: they may be dead."""
+"""Seconds for the other ranks' parts when a rank has died, or the run ends by an error or a second signal."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,15 @@ class SaveCheckpoints(Callback):
             self._save(trainer)
 
     def on_end(self, trainer: Trainer) -> None:
-        """Save the last step, also when a signal made it the last, and wait until it is on the disk."""
+        """Save the last step, also when a signal made it the last, and wait until it is on the disk.
+
+        Raises:
+            CheckpointError: this save, or the last one in the background, failed.
+            TrainingError: a tensor is not finite, or rank 0 has not made a checkpoint of the parts.
+        """
         self._save(trainer)
         self._finish(trainer)
+        trainer.workers.largest(0)  # no rank ends well before the checkpoint is there
         if trainer.is_main:
             say(f"checkpoint of step {trainer.progress.step} in {trainer.config.output / CHECKPOINTS}")
 
@@ -132,8 +140,8 @@ class SaveCheckpoints(Callback):
         if self._running is not None and (error := self._running.bytes.exception()) is not None:
             say(f"the checkpoint of step {self._running.step} was not saved: {error}")
 
-    def _patience(self) -> float:
-        return CLOSING_PATIENCE if self._closing.is_set() else PATIENCE
+    def _patience(self, workers: Workers) -> float:
+        return CLOSING_PATIENCE if self._closing.is_set() or workers.has_lost() else PATIENCE
 
     def _is_time(self, trainer: Trainer, step: int) -> bool:
         train = trainer.config.train
@@ -158,7 +166,8 @@ class SaveCheckpoints(Callback):
                 for rank, boxes in self._boxes.items()
                 if rank in trainer.values
             }
-            writing = self._writer.submit(_writer_of(trainer, self._metrics, parts, self._num_writers, self._patience))
+            patience = partial(self._patience, trainer.workers)
+            writing = self._writer.submit(_writer_of(trainer, self._metrics, parts, self._num_writers, patience))
             if not in_background:
                 writing.exception()  # waits for the end; the error is raised below
             self._running = _Running(trainer.progress.step, writing, begin, time.perf_counter() - begin)

@@ -204,3 +204,35 @@ def test_wrong_input_gets_a_sentence(tmp_path: Path, words: list[str], sentence:
     (tmp_path / "key.yaml").write_text("duplicates: {near: {row: 3}}\n", encoding="utf-8")
     done = pangu_corpus(tmp_path, *words, "--output", "out")
     assert done.returncode == 2 and sentence in done.stderr and "Traceback" not in done.stderr
+
+
+def test_shards_of_one_document_give_what_one_shard_gives(tmp_path: Path) -> None:
+    # Published pipelines compute thresholds or rates a shard, which tiny shards falsify.
+    texts = [chinese_text(seed) for seed in range(12)]
+    write_jsonl(tmp_path / "a.jsonl", [*texts, texts[3], texts[4][:-30], "短。"])
+    results = []
+    for name, size in (("one", 1_000_000), ("many", 1000)):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"preset: pangu_alpha_2021\nsources: {{web: {{}}}}\nlimits: {{piece_bytes: {size}}}\n", encoding="utf-8"
+        )
+        done = pangu_corpus(tmp_path, "run", f"{name}.yaml", "--input", "a.jsonl", "--output", name, "--workers", "2")
+        assert done.returncode == 0, done.stderr
+        rows = ledger(tmp_path / name)
+        offsets = {row["document"]: row["offset"] for row in rows}
+        results.append([(row["offset"], row["dropped_by"], offsets.get(row["cluster"])) for row in rows])
+    assert len(list((tmp_path / "many" / "ledger").iterdir())) > len(list((tmp_path / "one" / "ledger").iterdir()))
+    assert results[0] == results[1]
+
+
+def test_evaluation_sets_are_kept_out(tmp_path: Path) -> None:
+    task = chinese_text(77, 2)
+    holding = chinese_text(1, 7) + task.replace("\n", "") + chinese_text(2, 7)
+    write_jsonl(tmp_path / "a.jsonl", [chinese_text(3), holding, chinese_text(4)])
+    (tmp_path / "task.jsonl").write_text(json.dumps({"id": 1, "choices": ["短", task]}) + "\n", encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text("preset: mnbvc\ncontamination: {paths: [task.jsonl]}\n", encoding="utf-8")
+    done = pangu_corpus(tmp_path, "run", "recipe.yaml", "--input", "a.jsonl", "--output", "out")
+    assert done.returncode == 0, done.stderr
+    assert [row["dropped_by"] for row in ledger(tmp_path / "out")] == [None, "contamination", None]
+    (tmp_path / "task.jsonl").write_text('{"text": "短"}\n', encoding="utf-8")
+    done = pangu_corpus(tmp_path, "run", "recipe.yaml", "--input", "a.jsonl", "--output", "other")
+    assert done.returncode == 2 and "no text of them has 20 characters in a row" in done.stderr

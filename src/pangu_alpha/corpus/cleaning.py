@@ -79,7 +79,7 @@ def clean(work: Work, task: int) -> None:
 
 def ngrams_path(work: Work) -> Path | None:
     """Where the n-grams of the evaluation sets are."""
-    return work.stage("contamination") / "ngrams.npy" if work.recipe.contamination.paths else None
+    return work.result(CONTAMINATION, 0) / "ngrams.npy" if work.recipe.contamination.paths else None
 
 
 class _Cleaning:

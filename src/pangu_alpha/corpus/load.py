@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pangu_alpha.corpus.recipe import Recipe
+from pangu_alpha.corpus.rules.words import list_path
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.reading.strict_yaml import read_yaml
 
@@ -70,8 +71,16 @@ def _expand(values: dict[str, Any], path: Path) -> dict[str, Any]:
         sources = own.pop("sources", base.get("sources"))
         own = _merge(base, own) | ({"sources": sources} if sources is not None else {})
     if isinstance(own.get("rules"), dict):
-        own["rules"] = {name: settings for name, settings in own["rules"].items() if settings is not None}
+        own["rules"] = {name: _absolute(rule) for name, rule in own["rules"].items() if rule is not None}
     return own
+
+
+def _absolute(settings: Any) -> Any:
+    """`settings` of a rule with the paths of its files from the root: a worker may have another working directory."""
+    if not isinstance(settings, dict):
+        return settings
+    files = {key: settings[key] for key in ("words", "model") if isinstance(settings.get(key), str)}
+    return {**settings, **{key: str(list_path(name).absolute()) for key, name in files.items()}}
 
 
 def _merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

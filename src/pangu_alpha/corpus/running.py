@@ -14,6 +14,7 @@ from pangu_alpha.corpus import cleaning, contamination, finishing
 from pangu_alpha.corpus.duplicates import clustering, comparing, grouping
 from pangu_alpha.corpus.engine import DIED, Engine, Task
 from pangu_alpha.corpus.errors import CorpusError
+from pangu_alpha.corpus.ledger import CONTAMINATION
 from pangu_alpha.corpus.plan_file import begin, make_plan
 from pangu_alpha.corpus.recipe import Recipe
 from pangu_alpha.corpus.sources import plan_pieces
@@ -72,15 +73,14 @@ def read_summary(output: Path) -> Summary:
 
 
 def _prepare(work: Work) -> None:
-    path = cleaning.ngrams_path(work)
-    if path is not None and not work.is_done("contamination", 0):
+    if work.recipe.contamination.paths and not work.is_done(CONTAMINATION, 0):
 
         def write(folder: Path) -> dict[str, Any]:
             found = contamination.collect(work.recipe)
             save(folder / "ngrams.npy", found)
             return {"ngrams": len(found)}
 
-        write_result(work.result("contamination", 0), write)
+        write_result(work.result(CONTAMINATION, 0), write)
 
 
 def _stages(work: Work) -> Any:

@@ -108,7 +108,7 @@ def _large_star(edges: Edges, into: _Parts) -> None:
 
 def _small_stars(edges: _Parts, into: _Parts) -> str:
     """Join each document and its earlier neighbours to the least of them; returns a sum that tells any change."""
-    total, count = np.uint64(0), 0
+    total = count = 0
     for group in edges.groups():
         least = _least(group)
         others = group["other"] != least
@@ -116,7 +116,7 @@ def _small_stars(edges: _Parts, into: _Parts) -> str:
         roots = np.concatenate([least, least[others]])
         into.add(nodes, roots)
     for group in into.groups():
-        total += mix(mix(group["node"]) ^ group["other"]).sum(dtype=np.uint64)
+        total += int(mix(mix(group["node"]) ^ group["other"]).sum(dtype=np.uint64))
         count += len(group)
     return f"{count} {total}"
 

@@ -8,7 +8,6 @@ HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Of a character class: all Han characters of Unicode, 〇 apart."""
 _HAN = re.compile(f"[{HAN}]+")
 _NOT_WHITE = re.compile(r"\S+")
-_LETTER = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"[。！？!?…]|[.](?=\s|$)")
 _SPECIAL = re.compile(
     "[\u0000-\u0008\u000b-\u001f\u007f-\u009f"  # control characters but tab and line end
@@ -37,12 +36,6 @@ def chinese_share(text: str) -> float:
     """Han characters ÷ characters that are no white space, 0 to 1; punctuation and digits count as not Chinese."""
     total = num_characters(text)
     return num_han(text) / total if total else 0.0
-
-
-def non_letter_share(text: str) -> float:
-    """Characters that are neither letters nor digits ÷ those that are no white space; Han characters are letters."""
-    total = num_characters(text)
-    return 1 - _length(_LETTER, text) / total if total else 1.0
 
 
 def num_sentences(text: str) -> int:

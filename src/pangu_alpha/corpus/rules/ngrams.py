@@ -46,9 +46,9 @@ def letter_words(text: str) -> float:
     return sum(bool(_LETTER.search(word)) for word in words) / len(words) if words else 0.0
 
 
-def num_stop_words(text: str, words: str) -> int:
-    """How many of `words`, separated by white space, are among the text's words."""
-    return len(set(words.split()) & set(words_of(text)))
+def num_stop_words(text: str, frequent: str) -> int:
+    """How many of the `frequent` words, separated by white space, are among the text's words."""
+    return len(set(frequent.split()) & set(words_of(text)))
 
 
 def line_break_share(text: str) -> float:

@@ -7,6 +7,8 @@ from pangu_alpha.corpus.rules.rule import Rule, RuleTable
 
 _BOTH = {"min": None, "max": None}
 _PAPER, _FINEWEB2, _EVALWEB, _MNBVC = "PanGu-α §3.1.1", "FineWeb-2 cmn_Hani", "EvalWeb", "MNBVC"
+_FREQUENT = "的 年 在 月 是 和 日 了 於 · 為 有 被 人 中 为 他 與 後 也 而 由"
+"""FineWeb-2's 22 words of cmn_Hani."""
 
 RULES = RuleTable(
     [
@@ -151,7 +153,11 @@ RULES = RuleTable(
             ngrams.num_stop_words,
             "how many of the frequent words are there",
             _FINEWEB2,
-            settings={**_BOTH, "min": 2, "words": "的 年 在 月 是 和 日 了 於 · 為 有 被 人 中 为 他 與 後 也 而 由"},
+            settings={
+                **_BOTH,
+                "min": 2,
+                "frequent": _FREQUENT,
+            },
         ),
         *(
             Rule(

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pangu_alpha.console import si
+from pangu_alpha.cli.corpus_look import add_inspect, add_report, add_sample
+from pangu_alpha.console import duration, progress, si
 from pangu_alpha.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _INPUT = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `run` and `rules`."""
+    """Declare `run`, `plan`, `rules`, `inspect`, `report` and `sample`."""
     parser.epilog = (
         "examples:\n  pangu corpus run pangu_alpha_2021 --input common_crawl=crawl/ news=news.jsonl --output corpus\n"
         "  pangu corpus rules\n"
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_run(actions)
+    _add_plan(actions)
+    add_inspect(actions, _RECIPE, _INPUT)
+    add_report(actions)
+    add_sample(actions)
     rules = actions.add_parser(
         "rules",
         help="list the rules that a recipe can use",
@@ -75,6 +80,43 @@ def _add_run(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     running.set_defaults(act=_run)
 
 
+def _add_plan(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    planning = actions.add_parser(
+        "plan",
+        help="say how long a corpus takes, how much memory and disk",
+        description="Make a corpus of parts from all over the input, and take the rest to be like them.",
+        epilog="example:\n  pangu corpus plan pangu_alpha_2021 --input common_crawl=crawl/ --workers 8 --seconds 60",
+        formatter_class=_RAW,
+    )
+    planning.add_argument("recipe", help=_RECIPE)
+    planning.add_argument("--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
+    planning.add_argument("--workers", type=int, metavar="N", help="processes; default: those of this machine")
+    planning.add_argument(
+        "--seconds", type=float, default=20.0, metavar="S", help="of cleaning for the sample (default: %(default)s)"
+    )
+    planning.set_defaults(act=_plan)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from pangu_alpha.corpus.load import load_recipe
+    from pangu_alpha.corpus.planning import forecast
+    from pangu_alpha.corpus.sources.pieces import parse_inputs
+
+    recipe = load_recipe(arguments.recipe)
+    inputs = parse_inputs(arguments.input, list(recipe.sources))
+    workers = _num_workers(arguments.workers)
+    with progress("sample", arguments.seconds, "s") as advance:
+        found = forecast(recipe, inputs, arguments.seconds, advance)
+    sample = f"{si(found.sample_bytes)} of {si(found.input_bytes)} bytes"
+    print(f"sample  {sample}; {found.texts_share:.1%} of its documents stay")
+    for words, seconds in found.seconds.items():
+        rate = found.input_bytes / seconds
+        print(f"        {words:12} {duration(seconds / workers):>14}   {si(rate)} bytes/s a worker")
+    print(f"time    {duration(sum(found.seconds.values()) / workers)} with {workers} workers, if the disk keeps up")
+    print(f"memory  {si(found.worker_memory * workers)} bytes, {si(found.worker_memory)} a worker")
+    print(f"disk    {si(found.output_bytes)} bytes of texts and ledger, and {si(found.work_bytes)} until all is done")
+
+
 def _run(arguments: argparse.Namespace) -> None:
     from pangu_alpha.corpus.load import load_recipe
     from pangu_alpha.corpus.running import run_corpus
@@ -94,13 +136,17 @@ def _run(arguments: argparse.Namespace) -> None:
 def _engine(workers: int | None, ray: str | None) -> Engine:
     from pangu_alpha.corpus.engine import Processes, RayCluster
 
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--workers {workers}: give 1 or more")
     if ray is None:
-        return Processes(workers or len(os.sched_getaffinity(0)))
+        return Processes(_num_workers(workers))
     if workers is not None:
         raise ConfigError("--workers is for this machine: a Ray cluster knows how many processors it has")
     return RayCluster(ray)
+
+
+def _num_workers(workers: int | None) -> int:
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers {workers}: give 1 or more")
+    return workers or len(os.sched_getaffinity(0))
 
 
 def _print_summary(summary: Summary) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ def run_corpus(recipe: Recipe, inputs: Sequence[tuple[str, Path]], output: Path,
         if (output / SUMMARY).exists():
             say(f"{output} is complete already")
             return read_summary(output)
-        _prepare(work)
-        for stage in _stages(work):
+        prepare(work)
+        for stage in stages(work):
             _do(engine, work, *stage)
         summary = _sum_up(work)
         write_text(output / SUMMARY, json.dumps(summary.__dict__, ensure_ascii=False, indent=1))
@@ -72,7 +72,8 @@ def read_summary(output: Path) -> Summary:
     return Summary(**json.loads((output / SUMMARY).read_text(encoding="utf-8")))
 
 
-def _prepare(work: Work) -> None:
+def prepare(work: Work) -> None:
+    """Write what all tasks of the first stage read."""
     if work.recipe.contamination.paths and not work.is_done(CONTAMINATION, 0):
 
         def write(folder: Path) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _prepare(work: Work) -> None:
         write_result(work.result(CONTAMINATION, 0), write)
 
 
-def _stages(work: Work) -> Any:
+def stages(work: Work) -> Iterator[tuple[str, Task, int, str]]:
     """Name, function, number of tasks and words to show of each stage, asked for when those before are done."""
     num_pieces, settings = len(work.pieces), work.recipe.duplicates
     yield cleaning.STAGE, cleaning.clean, num_pieces, "cleaning"

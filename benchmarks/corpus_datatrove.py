@@ -41,7 +41,7 @@ def passes(document: Document) -> bool:
 
 
 def run(steps: list[Any], tasks: int = TASKS) -> None:
-    LocalPipelineExecutor(steps, tasks=tasks, workers=2, skip_completed=False).run()
+    LocalPipelineExecutor(steps, tasks=tasks, workers=2, logging_dir=f"{sys.argv[2]}/logs").run()
 
 
 def main() -> None:

@@ -146,7 +146,7 @@ def test_extras_are_those_of_the_project() -> None:
     section = table.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     extras = re.findall(r"^([\w-]+) = \[(.*?)\]$", section, re.MULTILINE | re.DOTALL)
     found = {package: extra for extra, packages in extras for package in re.findall(r'"([\w-]+)', packages)}
-    modules = {"pyahocorasick": "ahocorasick"}  # where the module is called otherwise
+    modules = {"fasttext-community": "fasttext", "pyahocorasick": "ahocorasick"}  # where the module is called otherwise
     assert {modules.get(package, package): extra for package, extra in found.items()} == EXTRAS
 
 

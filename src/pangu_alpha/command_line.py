@@ -42,7 +42,7 @@ _FAILURES = {
     errno.EIO: "the disk or its server is damaged: look at `dmesg`",
 }
 EXTRAS = {
-    **dict.fromkeys(("ahocorasick", "fastwarc", "opencc", "pyarrow", "resiliparse"), "corpus"),
+    **dict.fromkeys(("ahocorasick", "fasttext", "fastwarc", "opencc", "pyarrow", "resiliparse"), "corpus"),
     "jieba": "published-tokenizer",
     "matplotlib": "pictures",
     "ray": "corpus-cluster",

@@ -73,6 +73,8 @@ def test_every_token_counts_once_whatever_the_packing(
     assert result.num_documents == 4
     assert result.nats == pytest.approx(one_by_one(scorer, documents, stride), rel=1e-5)
     assert result.loss == pytest.approx(result.nats / result.num_tokens)
+    assert sum(nats for nats, _ in result.parts) == pytest.approx(result.nats)
+    assert sum(count for _, count in result.parts) == result.num_tokens
     assert result.perplexity == pytest.approx(math.exp(result.loss))
     assert result.bits_per_character == pytest.approx(result.nats / math.log(2) / result.num_characters)
     turned = measure_perplexity(*scorer, documents[::-1], stride=stride, batch_size=3)

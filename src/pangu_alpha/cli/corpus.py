@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.cli.corpus_look import add_inspect, add_report, add_sample
+from pangu_alpha.cli.corpus_quality import add_compare, add_train
 from pangu_alpha.console import duration, progress, si
 from pangu_alpha.errors import ConfigError
 
@@ -26,7 +27,7 @@ _INPUT = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `run`, `plan`, `rules`, `inspect`, `report` and `sample`."""
+    """Declare `run`, `plan`, `rules`, `inspect`, `report`, `sample`, `train` and `compare`."""
     parser.epilog = (
         "examples:\n  pangu corpus run pangu_alpha_2021 --input common_crawl=crawl/ news=news.jsonl --output corpus\n"
         "  pangu corpus rules\n"
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inspect(actions, _RECIPE, _INPUT)
     add_report(actions)
     add_sample(actions)
+    add_train(actions)
+    add_compare(actions, _RECIPE, _INPUT)
     rules = actions.add_parser(
         "rules",
         help="list the rules that a recipe can use",
@@ -124,7 +127,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     recipe = load_recipe(arguments.recipe)
     inputs = parse_inputs(arguments.input, list(recipe.sources))
-    engine = _engine(arguments.workers, arguments.ray)
+    engine = make_engine(arguments.workers, arguments.ray)
     try:
         summary = run_corpus(recipe, inputs, arguments.output, engine)
     finally:
@@ -133,7 +136,13 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"texts   {arguments.output / 'text'}\nledger  {arguments.output / 'ledger'}")
 
 
-def _engine(workers: int | None, ray: str | None) -> Engine:
+def make_engine(workers: int | None, ray: str | None) -> Engine:
+    """Who does the tasks: processes of this machine or, with an address, a Ray cluster.
+
+    Raises:
+        ConfigError: wrong options.
+        ClusterError: no cluster answers.
+    """
     from pangu_alpha.corpus.engine import Processes, RayCluster
 
     if ray is None:

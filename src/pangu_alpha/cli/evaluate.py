@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     results = _perplexity(arguments) if arguments.action == "perplexity" else _ngrams(arguments)
     if arguments.json is not None:
         _write_json(arguments.json, results)
+    results.pop("parts", None)  # for programs that compare two results
     for name, value in results.items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name.replace('_', ' '):28} {text}")
@@ -96,6 +97,7 @@ def _perplexity(arguments: argparse.Namespace) -> dict[str, object]:
         "documents": result.num_documents,
         "window": window,
         "stride": stride,
+        "parts": [list(part) for part in result.parts],
     }
 
 

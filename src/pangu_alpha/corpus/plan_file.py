@@ -19,7 +19,17 @@ from pangu_alpha.errors import ConfigError
 from pangu_alpha.files import file_sha256, write_text
 
 PLAN = "plan.json"
-_PACKAGES = ("opencc", "resiliparse", "fastwarc", "pyarrow", "pyahocorasick", "zstandard", "numpy", "jieba")
+_PACKAGES = (
+    "opencc",
+    "resiliparse",
+    "fastwarc",
+    "pyarrow",
+    "pyahocorasick",
+    "fasttext-community",
+    "zstandard",
+    "numpy",
+    "jieba",
+)
 """Packages of others whose versions can change what comes out."""
 
 

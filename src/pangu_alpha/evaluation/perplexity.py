@@ -25,6 +25,8 @@ class Perplexity:
     num_characters: int
     """Characters (code points) of the text."""
     num_documents: int
+    parts: tuple[tuple[float, int], ...] = ()
+    """Nats and scored tokens of each batch: two networks with one tokenizer are scored in the same batches."""
 
     @property
     def loss(self) -> float:
@@ -76,17 +78,18 @@ def measure_perplexity(
     )
     loss = PanguAlphaLoss(network).set_train(False)
     num_tokens = sum(map(len, texts))
-    nats = 0.0
+    nats, parts = 0.0, []
     with progress("scoring", num_tokens, "tokens") as advance:
         for batch in pack_windows(windows, config.seq_length, batch_size, tokenizer.eod_id):
-            nats += float(loss(*batch_tensors(batch)))
+            parts.append((float(loss(*batch_tensors(batch))), int(batch.loss_mask.sum())))
+            nats += parts[-1][0]
             if not math.isfinite(nats):
                 raise CheckpointError(
                     "the network's loss on this text is not finite: its training had diverged, or its weights are too "
                     f"large for {config.compute_dtype}. Use an earlier checkpoint"
                 )
-            advance(float(batch.loss_mask.sum()))
-    return Perplexity(nats, num_tokens, num_characters, len(texts))
+            advance(parts[-1][1])
+    return Perplexity(nats, num_tokens, num_characters, len(texts), tuple(parts))
 
 
 def _encode(documents: Iterable[str], tokenizer: Tokenizer) -> tuple[list[list[int]], int]:

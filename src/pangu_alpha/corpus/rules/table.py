@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pangu_alpha.corpus.rules import characters, lines, ngrams, words
+from pangu_alpha.corpus.rules import characters, classifiers, lines, ngrams, words
 from pangu_alpha.corpus.rules.rule import Rule, RuleTable
 
 _BOTH = {"min": None, "max": None}
@@ -95,6 +95,34 @@ RULES = RuleTable(
             "characters that simplification changes ÷ characters",
             _EVALWEB,
             settings={**_BOTH, "max": 0.05},
+        ),
+        Rule(
+            "spam",
+            classifiers.good_probability,
+            "that a fastText classifier gives a text of being good and not spam; `pangu corpus train` says the min",
+            _PAPER,
+            settings={**_BOTH, "model": None},
+        ),
+        Rule(
+            "quality",
+            classifiers.good_probability,
+            "that a fastText classifier gives a text of being like those of quality",
+            _PAPER,
+            settings={**_BOTH, "model": None},
+        ),
+        Rule(
+            "quality_sampled",
+            classifiers.sampled_quality,
+            "the same probability + a draw − 1: from 0 on, GPT-3 keeps a document, and so some of low quality",
+            "GPT-3, appendix A",
+            settings={**_BOTH, "min": 0, "model": None, "alpha": 9},
+        ),
+        Rule(
+            "language",
+            classifiers.language_probability,
+            "that a fastText model, such as lid.176, gives the language",
+            _FINEWEB2,
+            settings={**_BOTH, "min": 0.65, "model": None, "label": "zh"},
         ),
         Rule(
             "line_length", lines.line_length, "characters of a line on average", _EVALWEB, settings={**_BOTH, "min": 10}

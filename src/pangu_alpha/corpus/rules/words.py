@@ -64,6 +64,7 @@ def private_data(text: str) -> tuple[str, int]:
     return text, total
 
 
+@lru_cache(maxsize=1)  # one list after the other looks at the same text
 def comparable(text: str) -> str:
     """`text` as word lists are matched: simplified, half-width, lower case, without invisible characters."""
     return _converter("t2s")(_INVISIBLE.sub("", normalize("NFKC", text))).lower()

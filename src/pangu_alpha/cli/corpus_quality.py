@@ -1,0 +1,158 @@
+"""`pangu corpus train` and `compare`: classifiers, and which of two recipes makes the better text."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pangu_alpha.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pangu_alpha.corpus.engine import Engine
+
+_RAW = argparse.RawDescriptionHelpFormatter
+_BATCH, _SEQUENCE = 8, 256
+_RECIPE = """\
+device: cpu
+output: {run}
+tokenizer: {tokenizer}
+model: {{preset: tiny, vocab_size: {vocab_size}, dropout: 0.0}}
+data: {{train: [{{path: {tokens}}}]}}
+train: {{steps: {steps}, batch_size: {batch}, log_every: 50, checkpoint_every: {steps}}}
+schedule: {{learning_rate: 2.0e-3, end_learning_rate: 1.0e-4, warmup_steps: {warmup}, decay_steps: {steps}}}
+"""
+
+
+def add_train(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare `train`."""
+    parser = actions.add_parser(
+        "train",
+        help="train a classifier of good and bad texts",
+        description=(
+            "Train a fastText classifier of characters, and measure it on a fifth of the texts, held out. Prints the\n"
+            "threshold that drops most bad texts with the wanted precision: `min` of the rules spam and quality."
+        ),
+        epilog="example:\n  pangu corpus train --good news.jsonl --bad spam.jsonl --output spam_model --precision 0.98",
+        formatter_class=_RAW,
+    )
+    parser.add_argument("--good", nargs="+", type=Path, required=True, metavar="PATH", help="files or folders of texts")
+    parser.add_argument("--bad", nargs="+", type=Path, required=True, metavar="PATH", help="the same")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the model")
+    parser.add_argument(
+        "--precision", type=float, default=0.95, metavar="P", help="bad ones of what is dropped (default: %(default)s)"
+    )
+    parser.set_defaults(act=_train)
+
+
+def add_compare(actions: argparse._SubParsersAction[argparse.ArgumentParser], recipe: str, inputs: str) -> None:
+    """Declare `compare`."""
+    parser = actions.add_parser(
+        "compare",
+        help="say which of two recipes makes the better text",
+        description=(
+            "Make a corpus with each recipe, train the same small network on the same number of tokens of each, and\n"
+            "compare their perplexity on text of quality, with an interval of 95 % (paper §3.1.3)."
+        ),
+        epilog="example:\n  pangu corpus compare raw.yaml clean.yaml --input crawl/ --dev dev.jsonl --output compared",
+        formatter_class=_RAW,
+    )
+    parser.add_argument("recipes", nargs=2, metavar="RECIPE", help=recipe)
+    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help=inputs)
+    parser.add_argument(
+        "--dev", type=Path, required=True, metavar="FILE", help=".jsonl of texts of quality, not in the input"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of everything that is made")
+    parser.add_argument("--tokens", type=int, metavar="N", help="to train on (default: those of the smaller corpus)")
+    parser.add_argument("--vocab-size", type=int, default=4000, metavar="N", help="of the tokenizer (%(default)s)")
+    parser.set_defaults(act=_compare)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from pangu_alpha.corpus.training import MODEL, train
+
+    if not 0 < arguments.precision <= 1:
+        raise ConfigError(f"--precision {arguments.precision}: give a share above 0, at most 1")
+    found = train(arguments.good, arguments.bad, arguments.output, arguments.precision)
+    print(f"held out   {found.num_good:,} good texts, {found.num_bad:,} bad ones")
+    drops = f"drops {found.recall:.2%} of the bad ones, with a precision of {found.precision:.2%}"
+    print(f"threshold  {found.threshold:.6g}: {drops}")
+    model = (arguments.output / MODEL).absolute()
+    print(f"recipe     rules: {{spam: {{model: {model}, min: {found.threshold:.6g}}}}}")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from pangu_alpha.corpus.quality import compare
+    from pangu_alpha.quickstart.stages import pangu
+
+    output, names = arguments.output, ("first", "second")
+    corpora = [output / name / "corpus" for name in names]
+    _make_corpora(arguments, corpora)
+    tokenizer = output / "tokenizer"
+    texts = [str(corpus / "text") for corpus in corpora]
+    pangu(
+        "tokenizer", "train", "--input", *texts, "--output", str(tokenizer), "--vocab-size", str(arguments.vocab_size)
+    )
+    for name, text in zip(names, texts, strict=True):
+        tokens = str(output / name / "tokens")
+        pangu("data", "pack", "--input", text, "--tokenizer", str(tokenizer), "--output", tokens)
+    steps = _num_steps(arguments)
+    parts: list[list[tuple[float, int]]] = []
+    for name in names:
+        recipe, scores = output / name / "network.yaml", output / name / "dev.json"
+        recipe.write_text(_network(output / name, tokenizer, steps), encoding="utf-8")
+        pangu("train", str(recipe))
+        words = ("--checkpoint", str(output / name / "run"), "--input", str(arguments.dev), "--json", str(scores))
+        pangu("evaluate", "perplexity", *words)
+        parts.append([(nats, count) for nats, count in json.loads(scores.read_text(encoding="utf-8"))["parts"]])
+    found = compare(parts[0], parts[1])
+    print(f"tokens      {steps * _BATCH * _SEQUENCE:,} of each corpus")
+    print(f"perplexity  {found.first:.2f} with {arguments.recipes[0]}, {found.second:.2f} with {arguments.recipes[1]}")
+    print(f"ratio       {found.ratio:.4f}, from {found.low:.4f} to {found.high:.4f} (95 %): {found.verdict}")
+
+
+def _make_corpora(arguments: argparse.Namespace, corpora: list[Path]) -> None:
+    from pangu_alpha.cli.corpus import make_engine
+    from pangu_alpha.corpus.load import load_recipe
+    from pangu_alpha.corpus.running import run_corpus
+    from pangu_alpha.corpus.sources.pieces import parse_inputs
+
+    if not arguments.dev.is_file():
+        raise DataError(f"--dev {arguments.dev}: there is no such file")
+    recipes = [load_recipe(name) for name in arguments.recipes]
+    engine: Engine = make_engine(None, None)
+    try:
+        for recipe, corpus in zip(recipes, corpora, strict=True):
+            run_corpus(recipe, parse_inputs(arguments.input, list(recipe.sources)), corpus, engine)
+    finally:
+        engine.close()
+
+
+def _num_steps(arguments: argparse.Namespace) -> int:
+    from pangu_alpha.data import open_token_file
+
+    tokens = [open_token_file(arguments.output / name / "tokens").info.num_tokens for name in ("first", "second")]
+    wanted = arguments.tokens or min(tokens)
+    steps: int = wanted // (_BATCH * _SEQUENCE)
+    if wanted > min(tokens) or steps < 10:
+        raise ConfigError(
+            f"the corpora have {tokens[0]:,} and {tokens[1]:,} tokens, and a step takes {_BATCH * _SEQUENCE:,}: "
+            f"--tokens must be from {10 * _BATCH * _SEQUENCE:,} to those of the smaller one"
+        )
+    return steps
+
+
+def _network(folder: Path, tokenizer: Path, steps: int) -> str:
+    from pangu_alpha.records import to_json
+    from pangu_alpha.tokenizer import load_tokenizer
+
+    return _RECIPE.format(
+        run=to_json(str(folder / "run")),  # a path may hold what YAML reads otherwise
+        tokenizer=to_json(str(tokenizer)),
+        vocab_size=load_tokenizer(tokenizer).vocab_size,
+        tokens=to_json(str(folder / "tokens")),
+        steps=steps,
+        batch=_BATCH,
+        warmup=max(1, steps // 15),
+    )

@@ -65,7 +65,8 @@ def add_compare(actions: argparse._SubParsersAction[argparse.ArgumentParser], re
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of everything that is made")
     parser.add_argument("--tokens", type=int, metavar="N", help="to train on (default: those of the smaller corpus)")
-    parser.add_argument("--vocab-size", type=int, default=4000, metavar="N", help="of the tokenizer (%(default)s)")
+    parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="of both (default: learned from the --dev text)")
+    parser.add_argument("--vocab-size", type=int, default=4000, metavar="N", help="of a learned one (%(default)s)")
     parser.set_defaults(act=_compare)
 
 
@@ -89,11 +90,11 @@ def _compare(arguments: argparse.Namespace) -> None:
     output, names = arguments.output, ("first", "second")
     corpora = [output / name / "corpus" for name in names]
     _make_corpora(arguments, corpora)
-    tokenizer = output / "tokenizer"
     texts = [str(corpus / "text") for corpus in corpora]
-    pangu(
-        "tokenizer", "train", "--input", *texts, "--output", str(tokenizer), "--vocab-size", str(arguments.vocab_size)
-    )
+    tokenizer = arguments.tokenizer or output / "tokenizer"
+    if arguments.tokenizer is None:  # of the text that both are measured on: it favours neither, and is not dirty
+        learned = ("--input", str(arguments.dev), "--vocab-size", str(arguments.vocab_size))
+        pangu("tokenizer", "train", *learned, "--output", str(tokenizer))
     for name, text in zip(names, texts, strict=True):
         tokens = str(output / name / "tokens")
         pangu("data", "pack", "--input", text, "--tokenizer", str(tokenizer), "--output", tokens)

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.errors import ConfigError, DataError
+from pangu_alpha.files import file_sha256, remove, write_text
+from pangu_alpha.run_folder import METRICS
 
 if TYPE_CHECKING:
     from pangu_alpha.corpus.engine import Engine
+    from pangu_alpha.quickstart.stages import Stages
 
 _RAW = argparse.RawDescriptionHelpFormatter
+_NAMES = ("first", "second")
 _BATCH, _SEQUENCE = 8, 256
 _RECIPE = """\
 device: cpu
@@ -85,35 +89,60 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from pangu_alpha.corpus.quality import compare
-    from pangu_alpha.quickstart.stages import pangu
+    from pangu_alpha.quickstart.stages import Stages
 
-    output, names = arguments.output, ("first", "second")
-    corpora = [output / name / "corpus" for name in names]
-    _make_corpora(arguments, corpora)
-    texts = [str(corpus / "text") for corpus in corpora]
-    tokenizer = arguments.tokenizer or output / "tokenizer"
-    if arguments.tokenizer is None:  # of the text that both are measured on: it favours neither, and is not dirty
-        learned = ("--input", str(arguments.dev), "--vocab-size", str(arguments.vocab_size))
-        pangu("tokenizer", "train", *learned, "--output", str(tokenizer))
-    for name, text in zip(names, texts, strict=True):
-        tokens = str(output / name / "tokens")
-        pangu("data", "pack", "--input", text, "--tokenizer", str(tokenizer), "--output", tokens)
+    _make_corpora(arguments)
+    stages = Stages(arguments.output, 6 if arguments.tokenizer else 7)
+    tokenizer = arguments.tokenizer or _learn_tokenizer(arguments, stages)
+    for name in _NAMES:
+        folder = arguments.output / name
+        words = ("data", "pack", "--input", str(folder / "corpus" / "text"), "--tokenizer", str(tokenizer))
+        _stage(stages, f"tokens_{name}", folder / "tokens.json", *words, "--output", str(folder / "tokens"))
     steps = _num_steps(arguments)
-    parts: list[list[tuple[float, int]]] = []
-    for name in names:
-        recipe, scores = output / name / "network.yaml", output / name / "dev.json"
-        recipe.write_text(_network(output / name, tokenizer, steps), encoding="utf-8")
-        pangu("train", str(recipe))
-        words = ("--checkpoint", str(output / name / "run"), "--input", str(arguments.dev), "--json", str(scores))
-        pangu("evaluate", "perplexity", *words)
-        parts.append([(nats, count) for nats, count in json.loads(scores.read_text(encoding="utf-8"))["parts"]])
-    found = compare(parts[0], parts[1])
+    first, second = (_score(arguments, stages, arguments.output / name, tokenizer, steps) for name in _NAMES)
+    found = compare(first, second)
     print(f"tokens      {steps * _BATCH * _SEQUENCE:,} of each corpus")
     print(f"perplexity  {found.first:.2f} with {arguments.recipes[0]}, {found.second:.2f} with {arguments.recipes[1]}")
     print(f"ratio       {found.ratio:.4f}, from {found.low:.4f} to {found.high:.4f} (95 %): {found.verdict}")
 
 
-def _make_corpora(arguments: argparse.Namespace, corpora: list[Path]) -> None:
+def _score(
+    arguments: argparse.Namespace, stages: Stages, folder: Path, tokenizer: Path, steps: int
+) -> list[tuple[float, int]]:
+    """Train on the tokens in `folder`; nats and tokens of each batch of the text of quality."""
+    recipe, run, scores = folder / "network.yaml", folder / "run", folder / "dev.json"
+    text = _network(folder, tokenizer, steps)
+    write_text(recipe, text)
+    _stage(stages, f"network_{folder.name}", run / METRICS, "train", str(recipe), inputs=text, made=run)
+    words = ("--checkpoint", str(run), "--input", str(arguments.dev), "--json", str(scores))
+    _stage(stages, f"score_{folder.name}", scores, "evaluate", "perplexity", *words)
+    return [(nats, count) for nats, count in json.loads(scores.read_text(encoding="utf-8"))["parts"]]
+
+
+def _learn_tokenizer(arguments: argparse.Namespace, stages: Stages) -> Path:
+    """Of the text that both are measured on: it favours neither, and is not dirty."""
+    tokenizer: Path = arguments.output / "tokenizer"
+    words = ("tokenizer", "train", "--input", str(arguments.dev), "--vocab-size", str(arguments.vocab_size))
+    dev = file_sha256(arguments.dev)
+    _stage(stages, "tokenizer", tokenizer, *words, "--output", str(tokenizer), inputs=dev, made=tokenizer)
+    return tokenizer
+
+
+def _stage(
+    stages: Stages, name: str, product: Path, *words: str, inputs: object = "", made: Path | None = None
+) -> None:
+    """Run a command of `pangu` once for the same words, `inputs` and stages before; `made` is of other ones."""
+    from pangu_alpha.quickstart.stages import pangu
+
+    def work(was_begun: bool) -> None:
+        if made is not None and not was_begun:
+            remove(made)
+        pangu(*words)
+
+    stages.run(name, " ".join(words[:2]), (words, inputs), product, work)
+
+
+def _make_corpora(arguments: argparse.Namespace) -> None:
     from pangu_alpha.cli.corpus import make_engine
     from pangu_alpha.corpus.load import load_recipe
     from pangu_alpha.corpus.running import run_corpus
@@ -124,8 +153,9 @@ def _make_corpora(arguments: argparse.Namespace, corpora: list[Path]) -> None:
     recipes = [load_recipe(name) for name in arguments.recipes]
     engine: Engine = make_engine(None, None)
     try:
-        for recipe, corpus in zip(recipes, corpora, strict=True):
-            run_corpus(recipe, parse_inputs(arguments.input, list(recipe.sources)), corpus, engine)
+        for name, recipe in zip(_NAMES, recipes, strict=True):
+            inputs = parse_inputs(arguments.input, list(recipe.sources))
+            run_corpus(recipe, inputs, arguments.output / name / "corpus", engine)
     finally:
         engine.close()
 
@@ -133,7 +163,7 @@ def _make_corpora(arguments: argparse.Namespace, corpora: list[Path]) -> None:
 def _num_steps(arguments: argparse.Namespace) -> int:
     from pangu_alpha.data import open_token_file
 
-    tokens = [open_token_file(arguments.output / name / "tokens").info.num_tokens for name in ("first", "second")]
+    tokens = [open_token_file(arguments.output / name / "tokens").info.num_tokens for name in _NAMES]
     wanted = arguments.tokens or min(tokens)
     steps: int = wanted // (_BATCH * _SEQUENCE)
     if wanted > min(tokens) or steps < 10:

@@ -181,8 +181,8 @@ def clusters(arguments: argparse.Namespace) -> None:
 def _draw_signatures(work: Work, piece: int, count: int, draw: np.random.Generator) -> None:
     near = work.recipe.duplicates.near
     assert near is not None
-    # Documents of all pieces that share a seed share its hashes: the seeds of a tenth are those of others.
-    seeds = np.where(draw.random(count) < 0.1, draw.integers(0, 10_000_000, count), draw.integers(0, 1 << 62, count))
+    # Documents of all pieces that share a seed share its hashes: a tenth of the documents share some 300,000 seeds.
+    seeds = np.where(draw.random(count) < 0.1, draw.integers(0, 300_000, count), draw.integers(0, 1 << 62, count))
 
     def write(folder: Path) -> dict[str, object]:
         bands = np.zeros((near.bands, count), BAND_TYPE)

@@ -91,12 +91,14 @@ def plan_pieces(inputs: Sequence[tuple[str, Path]], sources: Sequence[str], piec
     pieces: list[Piece] = []
     for source in sources:
         waiting: list[Span] = []
+        num_bytes = 0
         for name, path in inputs:
             for span in _spans(path, piece_bytes) if name == source else ():
-                if waiting and sum(one.num_bytes for one in waiting) + span.num_bytes > piece_bytes:
+                if waiting and num_bytes + span.num_bytes > piece_bytes:
                     pieces.append(Piece(len(pieces), source, tuple(waiting)))
-                    waiting = []
+                    waiting, num_bytes = [], 0
                 waiting.append(span)
+                num_bytes += span.num_bytes
         if waiting:
             pieces.append(Piece(len(pieces), source, tuple(waiting)))
     if not pieces:

@@ -25,10 +25,10 @@ def words_for(*more: str) -> list[str]:
 
 
 def test_two_recipes_are_compared_and_what_is_done_is_not_done_again(folder: Path) -> None:
-    done = pangu_corpus(folder, *words_for("--dev", "dev.jsonl", "--tokens", "20480"))
+    done = pangu_corpus(folder, *words_for("--dev", "dev.jsonl", "--tokens", "20480"), timeout=500)
     assert done.returncode == 0, done.stderr
     assert "20,480 of each corpus" in done.stdout and "(95 %): " in done.stdout
-    again = pangu_corpus(folder, *words_for("--dev", "dev.jsonl", "--tokens", "20480"))
+    again = pangu_corpus(folder, *words_for("--dev", "dev.jsonl", "--tokens", "20480"), timeout=500)
     assert again.stdout.count("done before") == 7 and again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:]
 
 

@@ -42,9 +42,14 @@ def start(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str
     )
 
 
-def pangu_corpus(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def pangu_corpus(
+    folder: Path, *words: str, timeout: float = 240.0, **environment: str
+) -> subprocess.CompletedProcess[str]:
     process = start(folder, *words, **environment)
-    stdout, stderr = process.communicate(timeout=120)
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 

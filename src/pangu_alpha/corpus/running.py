@@ -119,6 +119,8 @@ def _do(engine: Engine, work: Work, stage: str, function: Task, num_tasks: int, 
 def _again(engine: Engine, work: Work, stage: str, function: Task, task: int) -> None:
     """Do a task whose process has died, alone; a document at which it dies again is left out by name."""
     for _ in range(_MAX_POISON):
+        if work.is_done(stage, task):  # it died of something that came later
+            return
         position = work.position(task)
         position.unlink(missing_ok=True)
         [(_, end)] = engine.map(function, work.output, [task])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ ROW_BITS = 32
 MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """What every task of a corpus is given: it fits in a message to another host that sees the same folders."""
 
@@ -65,22 +66,28 @@ class Work:
         return self.stage("position") / f"{task:06d}"
 
 
-def write_result(folder: Path, write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Let `write` fill a folder that gets its name `folder` when it is on the disk; what it returns is kept in it."""
+def write_result(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
+    """Let `write` fill a folder that gets its name `folder` when it is on the disk; what it returns is kept in it.
+
+    A result that is there by then is as good: a worker of a start that was killed may have lived a moment longer.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    with written_aside(folder) as aside:
-        aside.mkdir()
-        counts = write(aside)
-        files = sorted(path for path in aside.iterdir() if path.is_file())
-        for path in files:
-            flush(path)
-        manifest = {"counts": counts, "files": {path.name: path.stat().st_size for path in files}}
-        write_text(aside / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
-        flush(aside / MANIFEST)
-        flush(aside)
+    try:
+        with written_aside(folder) as aside:
+            aside.mkdir()
+            counts = write(aside)
+            files = sorted(path for path in aside.iterdir() if path.is_file())
+            for path in files:
+                flush(path)
+            manifest = {"counts": counts, "files": {path.name: path.stat().st_size for path in files}}
+            write_text(aside / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+            flush(aside / MANIFEST)
+            flush(aside)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (folder / MANIFEST).is_file():
+            raise
     flush(folder.parent)
-    return counts
 
 
 def save(path: Path, array: NDArray[Any]) -> None:

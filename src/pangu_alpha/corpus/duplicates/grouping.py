@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def group_band(work: Work, task: int) -> None:
     write_result(work.result(CANDIDATE_STAGE, task), write)
 
 
+@lru_cache(maxsize=1)  # a process does many ranges, and reads a manifest a piece for it
 def _num_kept(work: Work) -> int:
     return sum(work.counts(cleaning.STAGE, piece.number)["by_reason"].get("", 0) for piece in work.pieces)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import ndiff
+from difflib import unified_diff
 from pathlib import Path
 
 from pangu_alpha.corpus.recipe import Recipe
@@ -63,6 +63,10 @@ def describe_step(step: Step, recipe: Recipe) -> list[str]:
     said = ", ".join(f"{key} {value:g}" for key, value in bounds.items() if value is not None)
     lines = [f"{'' if step.stays else '✗':1} {step.rule:26} {step.value:10.4g}  {said}"]
     if step.before != step.after:
-        changes = [line for line in ndiff(step.before.split("\n"), step.after.split("\n")) if line[0] in "-+"]
-        lines += [f"      {line[:_MAX_LINE]}{'…' if len(line) > _MAX_LINE else ''}" for line in changes]
+        changes = list(unified_diff(step.before.split("\n"), step.after.split("\n"), n=0, lineterm=""))[2:]
+        lines += [
+            f"      {line[0]} {line[1 : _MAX_LINE + 1]}{'…' if len(line) > _MAX_LINE else ''}"
+            for line in changes
+            if line[0] in "-+"
+        ]
     return lines

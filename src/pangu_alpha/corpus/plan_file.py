@@ -65,7 +65,7 @@ def begin(output: Path, plan: dict[str, Any]) -> Work:
     """
     path = output / PLAN
     if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = _read(path)
         if different := [_difference(old, plan, key) for key in plan if old.get(key) != plan[key]]:
             raise ConfigError(
                 f"{output} holds a corpus that was begun with something else: {'; '.join(different)}. Its shards would "
@@ -80,12 +80,20 @@ def begin(output: Path, plan: dict[str, Any]) -> Work:
 @lru_cache(maxsize=4)
 def read_work(output: Path) -> Work:
     """What the plan in a corpus's folder says."""
-    plan = json.loads((output / PLAN).read_text(encoding="utf-8"))
+    plan = _read(output / PLAN)
     pieces = tuple(
         Piece(number, source, tuple(Span(Path(path), *rest) for path, *rest in spans))
         for number, (source, spans) in enumerate(plan["pieces"])
     )
     return Work(output, Recipe.model_validate(plan["recipe"]), pieces)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): choose another --output, or remove {path.parent}") from error
+    return plan
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], key: str) -> str:

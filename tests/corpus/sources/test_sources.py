@@ -106,5 +106,10 @@ def test_json_fields_labels_and_half_pairs(tmp_path: Path) -> None:
 
 
 def test_nesting_counts_what_is_open() -> None:
-    assert nesting(b"<div><p>a<p>b<br><img src='x'><li>c<span>d</span></div>" * 9) == 2
-    assert nesting(b"<div>" * 5000) == 5000
+    assert nesting("<div><p>a<p>b<br><img src='x'><li>c<span>d</span></div>" * 9) == 2
+    assert nesting("<div>" * 5000) == 5000
+
+
+def test_no_encoding_hides_how_deep_a_page_is(tmp_path: Path) -> None:
+    (tmp_path / "deep.html").write_bytes(("<div>" * 2000 + SANGUO).encode("utf-16"))
+    assert texts(tmp_path / "deep.html") == ["html_too_deep"]

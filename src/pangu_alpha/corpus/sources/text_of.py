@@ -9,8 +9,32 @@ from dataclasses import dataclass
 from pangu_alpha.corpus.sources.stored import Stored
 from pangu_alpha.reading import parse_json
 
-_TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
-_VOID = frozenset(b"area base br col embed hr img input link meta source track wbr p li dt dd option tr td th".split())
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
+_VOID = frozenset(
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "option",
+        "tr",
+        "td",
+        "th",
+    ]
+)
 """Elements that hold no others, or that the next of their kind ends."""
 _MAX_BROKEN = 0.01
 """Share of characters of a UTF-8 text that may be broken, with which it still counts as UTF-8."""
@@ -38,13 +62,11 @@ def text_of(stored: Stored, fields: Sequence[str], html_depth: int) -> Text:
     """
     if stored.problem:
         return Text("", "", stored.problem)
-    if stored.format == "html" and nesting(stored.data) > html_depth:
-        return Text("", "", "html_too_deep")
     text, encoding = decode(stored.data, stored.charset, stored.format == "html")
     if stored.format == "json":
         return _json_text(text, encoding, fields)
     if stored.format == "html":
-        return _html_text(text, encoding)
+        return Text("", encoding, "html_too_deep") if nesting(text) > html_depth else _html_text(text, encoding)
     return Text(tidy(text), encoding)
 
 
@@ -76,7 +98,7 @@ def decode(data: bytes, declared: str = "", is_html: bool = False) -> tuple[str,
     return broken, "utf-8 (broken)"
 
 
-def nesting(html: bytes) -> int:
+def nesting(html: str) -> int:
     """How deep elements are nested at most, from their tags alone; elements without an end count for nothing."""
     depth = deepest = 0
     for closing, name, empty in _TAG.findall(html):

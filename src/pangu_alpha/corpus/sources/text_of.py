@@ -10,32 +10,10 @@ from pangu_alpha.corpus.sources.stored import Stored
 from pangu_alpha.reading import parse_json
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
-_VOID = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "source",
-        "track",
-        "wbr",
-        "p",
-        "li",
-        "dt",
-        "dd",
-        "option",
-        "tr",
-        "td",
-        "th",
-    ]
-)
-"""Elements that hold no others, or that the next of their kind ends."""
+_EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+_ENDED_BY_THE_NEXT = {"p", "li", "dt", "dd", "option", "tr", "td", "th"}
+_FLAT = frozenset(_EMPTY | _ENDED_BY_THE_NEXT)
+"""Elements that are not nested in themselves, whether or not their end is written."""
 _MAX_BROKEN = 0.01
 """Share of characters of a UTF-8 text that may be broken, with which it still counts as UTF-8."""
 _BROKEN = "\ufffd"
@@ -102,7 +80,7 @@ def nesting(html: str) -> int:
     """How deep elements are nested at most, from their tags alone; elements without an end count for nothing."""
     depth = deepest = 0
     for closing, name, empty in _TAG.findall(html):
-        if empty or name.lower() in _VOID:
+        if empty or name.lower() in _FLAT:
             continue
         depth = max(depth - 1, 0) if closing else depth + 1
         deepest = max(deepest, depth)

@@ -41,8 +41,14 @@ _FAILURES = {
     errno.ENOMEM: "end other programs, or ask for less",
     errno.EIO: "the disk or its server is damaged: look at `dmesg`",
 }
-EXTRAS = {"jieba": "published-tokenizer", "matplotlib": "pictures", "tensorboard": "tensorboard"}
-"""Packages that only a part of the project needs, and the extra of `pyproject.toml` that brings each."""
+EXTRAS = {
+    **dict.fromkeys(("ahocorasick", "fasttext", "fastwarc", "opencc", "pyarrow", "resiliparse"), "corpus"),
+    "jieba": "published-tokenizer",
+    "matplotlib": "pictures",
+    "ray": "corpus-cluster",
+    "tensorboard": "tensorboard",
+}
+"""Modules that only a part of the project needs, and the extra of `pyproject.toml` that brings each."""
 _MAX_NAME = 200
 """Characters of a file's name that are shown."""
 
@@ -97,7 +103,9 @@ def run_program(name: str, work: Callable[[], int]) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        way_out = f"the project's extra {EXTRAS[package]} brings it, and so does `pip install -r requirements.txt`"
+        extra = EXTRAS[package]
+        pinned = "requirements-corpus.txt" if extra.startswith("corpus") else "requirements.txt"
+        way_out = f"the project's extra {extra} brings it, and so does `pip install -r {pinned}`"
         return _complain(name, f"this needs {package}, which is not installed: {way_out}", 2)
     except MemoryError as error:
         return _complain(name, f"not enough memory{f' ({error})' if str(error) else ''}: ask for less", 1)

@@ -38,6 +38,7 @@ def test_perplexity_of_a_network(corpus: Path, untrained_run: Path, capsys: pyte
     assert (numbers["step"], numbers["window"], numbers["stride"]) == (3, 32, 8)
     assert (numbers["characters"], numbers["documents"]) == (10, 1)
     assert numbers["perplexity"] == pytest.approx(math.exp(numbers["loss"]))
+    assert sum(nats for nats, _ in numbers["parts"]) / numbers["tokens"] == pytest.approx(numbers["loss"])
     assert numbers["bits_per_character"] == pytest.approx(numbers["loss"] * numbers["tokens"] / math.log(2) / 10)
     assert f"{numbers['loss']:.4f}" in capsys.readouterr().out
     assert main([*words, "--stride", "33"]) == 2

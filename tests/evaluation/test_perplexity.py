@@ -45,7 +45,11 @@ def measured(
 ) -> Perplexity:
     network, config, tokenizer = scorer
     texts = PackedTexts(documents, tokenizer, seq_length=config.seq_length, stride=stride, batch_size=batch_size)
-    return measure_perplexity(texts, LossEvaluator(network, texts, dp=1, rank=0).mean_loss)
+    evaluator = LossEvaluator(network, texts, dp=1, rank=0)
+    result = measure_perplexity(texts, evaluator.mean_loss)
+    assert sum(nats for nats, _ in evaluator.parts) == pytest.approx(result.nats)
+    assert sum(count for _, count in evaluator.parts) == result.num_tokens
+    return result
 
 
 def one_by_one(scorer: tuple[PanguAlpha, ModelConfig, Tokenizer], documents: list[str], stride: int) -> float:

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         results = _ngrams(arguments)
     if arguments.json is not None:
         _write_json(arguments.json, results)
+    results.pop("parts", None)  # for programs that compare two results
     for name, value in results.items():
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name.replace('_', ' '):28} {text}")

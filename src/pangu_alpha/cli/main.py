@@ -22,6 +22,7 @@ VERBS = {
     "plan": "find the fastest layout for a number of devices, and say why",
     "tokenizer": "train, use and inspect tokenizers",
     "data": "split, pack and inspect text and token files",
+    "corpus": "make clean training text of web pages and files",
     "compile": "compile any rank's program for Ascend on this machine, and check it",
     "verify": "execute the programs of many layouts here and compare them with one device",
     "train": "train a network",

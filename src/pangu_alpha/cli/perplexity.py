@@ -59,7 +59,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, object] | None:
     batch_size = 8 if arguments.batch_size is None else arguments.batch_size
     texts = _pack(arguments, documents, model.tokenizer, model.config, batch_size)
     evaluator = LossEvaluator(model.network, texts, dp=1, rank=0)
-    return _results(model.checkpoint, model.config, texts, measure_perplexity(texts, evaluator.mean_loss))
+    result = measure_perplexity(texts, evaluator.mean_loss)
+    return {**_results(model.checkpoint, model.config, texts, result), "parts": evaluator.parts}
 
 
 def _by_ranks(arguments: argparse.Namespace, documents: Iterable[str]) -> dict[str, object] | None:

@@ -31,14 +31,15 @@ class LossEvaluator:
         self._rows = slice(rank * rows, (rank + 1) * rows)
         self._network = network
         self._sums = _LossSums(PanguAlphaLoss(network), dp)
+        self.parts: list[tuple[float, int]] = []
+        """Nats and scored tokens of each batch of the last time: two networks can be compared batch by batch."""
 
     def mean_loss(self) -> float:
         """Token-weighted mean, in nats."""
         self._sums.set_train(False)
-        loss = count = 0.0
+        self.parts = []
         for index in range(self._data.num_batches):
             loss_sum, num_tokens = self._sums(*batch_tensors(self._data.batch(index, self._rows)))
-            loss += float(loss_sum)
-            count += float(num_tokens)
+            self.parts.append((float(loss_sum), int(num_tokens)))
         self._network.set_train()
-        return loss / count
+        return sum(loss for loss, _ in self.parts) / sum(count for _, count in self.parts)

@@ -1,0 +1,90 @@
+"""What a rule is, and the table that checks the settings a recipe gives it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+BOUNDS = ("min", "max")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: a measure of a text, or a change of it."""
+
+    name: str
+    function: Callable[..., Any]
+    """Of a measure: (text, **settings) → number. Of a change: (text, **settings) → (text, number of characters)."""
+    meaning: str
+    """What is measured or changed, in a line."""
+    origin: str
+    """Where the rule is from."""
+    changes: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """All settings with their defaults; None where a recipe must, or for `min` and `max` may, say something."""
+
+    def apply(self, text: str, settings: Mapping[str, Any]) -> tuple[str, float, bool]:
+        """The text afterwards, the number for the ledger, and whether the document stays."""
+        own = {name: value for name, value in settings.items() if name not in BOUNDS}
+        if self.changes:
+            changed, value = self.function(text, **own)
+            return changed, float(value), True
+        value = float(self.function(text, **own))
+        least, most = settings.get("min"), settings.get("max")
+        return text, value, (least is None or value >= least) and (most is None or value <= most)
+
+
+class RuleTable(Mapping[str, Rule]):
+    """All rules by name."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+
+    def __getitem__(self, name: str) -> Rule:
+        return self._rules[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def settings(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a recipe says of the rule `name`, with the defaults of the rest.
+
+        Raises:
+            ValueError: there is no such rule or setting, a value has another type than its default, or one is missing.
+        """
+        if name not in self._rules:
+            raise ValueError(f"there is no rule {name!r}: {_suggest(name, self._rules)}")
+        rule = self._rules[name]
+        for key, value in given.items():
+            if key not in rule.settings:
+                raise ValueError(f"{name} has no setting {key!r}: {_suggest(key, rule.settings)}")
+            _check_type(f"{name}.{key}", value, rule.settings[key], key in BOUNDS)
+        merged = {**rule.settings, **given}
+        if missing := [key for key, value in merged.items() if value is None and key not in BOUNDS]:
+            raise ValueError(f"{name}.{missing[0]} must be given: {rule.meaning}")
+        if not rule.changes and all(merged.get(bound) is None for bound in BOUNDS):
+            raise ValueError(f"{name} has neither min nor max, so that it drops nothing: give one")
+        return merged
+
+
+def _check_type(place: str, value: Any, default: Any, is_bound: bool) -> None:
+    numbers = (int, float)
+    if is_bound or (isinstance(default, numbers) and not isinstance(default, bool)):
+        fits = (isinstance(value, numbers) and not isinstance(value, bool)) or (is_bound and value is None)
+        wanted = "a number"
+    elif default is None:
+        fits, wanted = isinstance(value, str), "a path"
+    else:
+        fits, wanted = isinstance(value, type(default)), type(default).__name__
+    if not fits:
+        raise ValueError(f"{place} = {str(value)[:80]!r} is not {wanted}")
+
+
+def _suggest(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(known)}"

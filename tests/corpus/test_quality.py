@@ -1,0 +1,93 @@
+"""Classifiers with their threshold, and the comparison of two networks."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.corpus.conftest import chinese_text, write_jsonl
+from tests.corpus.test_running import ledger, pangu_corpus
+
+from pangu_alpha.corpus.quality import compare
+from pangu_alpha.corpus.rules import RULES
+from pangu_alpha.corpus.training import choose_threshold
+from pangu_alpha.errors import DataError
+
+_SPAM = "立即购买限时优惠加微信免费领取包邮彩票注册送现金"
+
+
+def spam(seed: int) -> str:
+    draw = random.Random(seed)
+    return "。".join("".join(draw.choices(_SPAM, k=20)) for _ in range(12)) + "。"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a model of spam, and what training has printed."""
+    folder = tmp_path_factory.mktemp("classifier")
+    write_jsonl(folder / "good.jsonl", [chinese_text(seed) for seed in range(150)])
+    write_jsonl(folder / "bad.jsonl", [spam(seed) for seed in range(150)])
+    words = ["train", "--good", "good.jsonl", "--bad", "bad.jsonl", "--output", "model"]
+    done = pangu_corpus(folder, *words, "--precision", "0.98")
+    assert done.returncode == 0, done.stderr
+    again = pangu_corpus(folder, *words[:-1], "again")
+    assert again.returncode == 0
+    assert (folder / "model" / "model.bin").read_bytes() == (folder / "again" / "model.bin").read_bytes()
+    return folder, done.stdout
+
+
+def test_a_trained_classifier_drops_spam_from_a_corpus(trained: tuple[Path, str]) -> None:
+    folder, said = trained
+    info = json.loads((folder / "model" / "info.json").read_text(encoding="utf-8"))
+    assert info["precision"] >= 0.98 and info["recall"] >= 0.9 and f"min: {info['threshold']:.6g}" in said
+    rule = f"{{spam: {{model: model/model.bin, min: {info['threshold']:.6g}}}}}"
+    (folder / "recipe.yaml").write_text(f"rules: {rule}\n", encoding="utf-8")
+    write_jsonl(folder / "a.jsonl", [chinese_text(1000), spam(1000), chinese_text(1001), spam(1001)])
+    done = pangu_corpus(folder, "run", "recipe.yaml", "--input", "a.jsonl", "--output", "out")
+    assert done.returncode == 0, done.stderr
+    assert [row["dropped_by"] for row in ledger(folder / "out")] == [None, "spam", None, "spam"]
+
+
+def test_sampled_quality_keeps_some_of_low_quality_as_gpt_3_does(trained: tuple[Path, str]) -> None:
+    model = str(trained[0] / "model" / "model.bin")
+    settings = {**RULES["quality_sampled"].settings, "model": model, "alpha": 9}
+    texts = [spam(seed) for seed in range(2000)]
+    scores = np.array([RULES["quality"].function(text, model) for text in texts])
+    kept = np.array([RULES["quality_sampled"].apply(text, settings)[2] for text in texts])
+    expected = np.mean((2 - scores) ** -9.0)  # P(pareto > 1 − s), of the distribution that NumPy calls pareto
+    assert kept.mean() == pytest.approx(expected, abs=3 * np.sqrt(expected / len(texts)))
+    assert 0 < kept.sum() < 100
+    assert RULES["quality_sampled"].apply(texts[0], settings) == RULES["quality_sampled"].apply(texts[0], settings)
+
+
+def test_threshold_drops_most_with_the_wanted_precision() -> None:
+    bad, good = np.array([0.1, 0.2, 0.3, 0.9]), np.array([0.25, 0.8, 0.95, 0.99])
+    found = choose_threshold(good, bad, 1.0)  # 0.1 and 0.2 fall; 0.25 is good
+    assert (found.threshold, found.precision, found.recall) == (pytest.approx(0.225), 1.0, 0.5)
+    found = choose_threshold(good, bad, 0.6)  # all bad ones fall and, of the good ones, 0.25 and 0.8
+    assert (found.threshold, found.precision, found.recall) == (pytest.approx(0.925), pytest.approx(2 / 3), 1.0)
+    with pytest.raises(DataError, match="no threshold drops with a precision of 1"):
+        choose_threshold(np.array([0.0, 0.0]), np.array([0.5, 0.6]), 1.0)
+
+
+def test_too_few_texts_are_a_sentence(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [chinese_text(1)])
+    done = pangu_corpus(tmp_path, "train", "--good", "a.jsonl", "--bad", "a.jsonl", "--output", "out")
+    assert done.returncode == 2 and "10 are needed: give more" in done.stderr
+
+
+def test_the_interval_is_that_of_pairs() -> None:
+    draw = np.random.default_rng(1)
+    common = draw.normal(500, 100, 60)  # how hard a batch is, for both
+    first = [(float(nats), 100) for nats in common]
+    better = [(float(nats - 5 + noise), 100) for nats, noise in zip(common, draw.normal(0, 5, 60), strict=True)]
+    same = [(float(nats + noise), 100) for nats, noise in zip(common, draw.normal(0, 5, 60), strict=True)]
+    found = compare(first, better)
+    assert found.low < found.ratio < found.high < 1 and found.ratio == pytest.approx(np.exp(-0.05), abs=0.02)
+    assert found.verdict == "the second is better" and compare(better, first).verdict == "the first is better"
+    assert compare(first, same).verdict.startswith("no difference")
+    with pytest.raises(DataError, match="same batches"):
+        compare(first, [(nats, 99) for nats, _ in first])

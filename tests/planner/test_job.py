@@ -29,12 +29,13 @@ def test_days_and_dollars_are_those_of_all_tokens() -> None:
     assert "dollars" not in describe_layouts([found], replace(JOB, price=None))[0]
 
 
-def test_the_fewest_devices_are_found_that_are_quick_enough() -> None:
+def test_the_fewest_devices_are_found_that_are_quick_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     enough, half = days_on(8), days_on(4)
     assert half > enough
     assert fewest_devices(JOB, enough).num_devices == 8
     assert fewest_devices(JOB, half).num_devices == 4
-    with pytest.raises(ConfigError, match=r"--days 0.001: no number of devices up to 16,384 makes .* devices take"):
+    monkeypatch.setattr("pangu_alpha.planner.job.MAX_DEVICES", 16)
+    with pytest.raises(ConfigError, match=r"--days 0.001: no number of devices up to 16 makes .*: 16 devices take"):
         fewest_devices(JOB, 0.001)
 
 

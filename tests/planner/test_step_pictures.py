@@ -80,6 +80,11 @@ def test_every_mesh_is_on_the_map_with_its_fastest_layout() -> None:
     assert any(" s\ndp " in word for word in words) and any(word.startswith("+") for word in words)
 
 
+def test_a_mesh_of_layouts_that_may_not_be_is_none() -> None:
+    alone = replace(JOB, allows=lambda config: config.parallel.pp == 1)
+    assert {cell.mesh.pp for cell in mesh_times(alone) if cell.seconds is not None} == {1}
+
+
 def test_a_map_without_a_layout_that_fits_is_grey() -> None:
     cells = [MeshTime(Layout(1, 2, 4), None, 3 << 30), MeshTime(Layout(8, 1, 1))]
     axes = draw_map(cells, JOB).axes[0]

@@ -101,15 +101,15 @@ def fewest_devices(job: Job, days: float) -> Job:
     Raises:
         ConfigError: no number of devices is enough.
     """
-    number, least = 1, ""
+    number, last = 1, ""
     while number <= MAX_DEVICES:
         found = replace(job, num_devices=number).fastest()
         if found is not None:
             if job.days(found) <= days:
                 return replace(job, num_devices=number)
-            least = f": {number:,} devices take {job.days(found):.1f}"
+            last = f": {number:,} devices take {job.days(found):.1f}"
         number *= 2
     raise ConfigError(
         f"--days {days:g}: no number of devices up to {MAX_DEVICES:,} makes {si(job.num_tokens)} tokens in so many"
-        f"{least}. Give more days, a larger batch, or a faster chip"
+        f"{last}. Give more days, a larger batch, or a faster chip"
     )

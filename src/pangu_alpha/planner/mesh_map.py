@@ -18,14 +18,14 @@ class MeshTime:
     mesh: Layout
     """Its dp, mp and pp."""
     seconds: float | None = None
-    """Of its fastest layout's step; None: none fits, or none can be."""
+    """Of its fastest layout's step; None: none fits, or none can or may be."""
     missing_bytes: int | None = None
     """Where layouts can be and none fits: what the smallest needs more on its fullest stage."""
 
 
 def mesh_times(job: Job) -> Iterator[MeshTime]:
     """Every mesh of the job's devices."""
-    search = Search(job.recipe, job.num_devices, job.hardware, job.memory_bytes, job.batch_size)
+    search = Search(job.recipe, job.num_devices, job.hardware, job.memory_bytes, job.batch_size, allows=job.allows)
     for mesh in meshes(job.num_devices):
         yield _mesh_time(search, mesh)
 
@@ -36,6 +36,8 @@ def _mesh_time(search: Search, mesh: Layout) -> MeshTime:
     fitting, smallest = [], None
     for layout in layouts(search.recipe, mesh, search.batch_size):
         config = layout.config(search.recipe, search.batch_size)
+        if not search.allows(config):
+            continue
         most, _ = search.fullest(layout, config)
         if most <= search.memory_bytes:
             fitting.append(search.price(layout, config))

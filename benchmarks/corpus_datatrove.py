@@ -41,7 +41,9 @@ def passes(document: Document) -> bool:
 
 
 def run(steps: list[Any], tasks: int = TASKS) -> None:
-    LocalPipelineExecutor(steps, tasks=tasks, workers=2, logging_dir=f"{sys.argv[2]}/logs").run()
+    # One folder of logs for all steps: by default those after the first would count as completed.
+    logs = f"{sys.argv[2]}/logs"
+    LocalPipelineExecutor(steps, tasks=tasks, workers=2, logging_dir=logs, skip_completed=False).run()
 
 
 def main() -> None:
@@ -57,6 +59,8 @@ def main() -> None:
     run([MinhashDedupBuckets(f"{work}/signatures", f"{work}/buckets", config=config)], config.num_buckets)
     run([MinhashDedupCluster(f"{work}/buckets", f"{work}/clusters", config=config)], 1)
     run([JsonlReader(clean), MinhashDedupFilter(f"{work}/clusters"), JsonlWriter(str(folder / "out"))])
+    if not any((folder / "out").iterdir()):
+        raise SystemExit("datatrove has written nothing")
 
 
 if __name__ == "__main__":

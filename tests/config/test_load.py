@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pangu_alpha.config import RECIPES, RunConfig, build_config, list_recipes, load_config
+from pangu_alpha.config import RECIPES, RunConfig, build_config, list_recipes, load_config, override
 from pangu_alpha.errors import ConfigError
 
 
@@ -310,3 +310,8 @@ class TestFrozen:
         before = copy.deepcopy(values)
         build_config(values, ["train.steps=99", "data.mix=null"])
         assert values == before
+
+
+@pytest.mark.parametrize("name", ["a b", "a #1, of two", "[x]", "yes", "é: {", "1_000", "a'b\"c"])
+def test_any_path_can_be_an_override(name: str) -> None:
+    assert load_config("tiny_cpu", [override("output", Path(name))]).output == Path(name)

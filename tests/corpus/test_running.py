@@ -118,17 +118,17 @@ def test_what_comes_out_does_not_depend_on_the_number_of_workers(project: Path, 
 
 
 def test_whatever_process_is_killed_whenever_the_next_start_ends_with_the_same(project: Path) -> None:
-    delays, kills = iter([1.3, 1.9, 2.5, 3.1]), 0
-    while (delay := next(delays, None)) is not None:
+    kills = 0
+    for stage in ("clean", "candidates", "similar", "finish"):  # killed when the first result of the stage is there
         process = start(project, *words_for("killed"), "--workers", "2")
-        try:
-            process.communicate(timeout=delay)
-        except subprocess.TimeoutExpired:
+        while process.poll() is None and not list((project / "killed" / "work" / stage).glob("[0-9]*")):
+            time.sleep(0.002)
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL) if kills % 2 else process.kill()
-            process.communicate()
             kills += 1
-            time.sleep(0.7)  # the workers of a killed parent notice
-    assert kills >= 2
+        process.communicate()
+        time.sleep(0.7)  # the workers of a killed parent notice
+    assert kills >= 3
     done = pangu_corpus(project, *words_for("killed"), "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert contents(project / "killed") == contents(project / "corpus")

@@ -91,6 +91,12 @@ def test_ascend_ranks_go_the_whole_way(tiny_project: TinyProject, expected: dict
     assert not (tiny_project.folder / "rank_3.json").exists()
 
 
+def test_nothing_is_compiled_for_a_checkpoint_that_is_not_there(tiny_project: TinyProject) -> None:
+    where = ("--checkpoint", "nowhere", "--input", tiny_project.text.name)
+    done = tiny_project.pangu("evaluate", "perplexity", *where, "--recipe", "recipe.yaml", *MESH, "data.train=[]")
+    assert done.returncode == 2 and "no checkpoint at nowhere" in done.stderr and "compiling" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import TinyProject
 
 NETWORK = ("device=ascend", "model.num_layers=4", "model.seq_length=16", "spikes.skip=true", "tokenizer=null")
+SKIPPED = "data.skip_samples=[[0, 3]]"
 FIRST = (
     *NETWORK,
     "parallel.dp=2",
@@ -34,8 +35,9 @@ SECOND = (*NETWORK, *INTERLEAVED)
 @pytest.fixture(scope="module")
 def rehearsed(tiny_project: TinyProject) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Two of eight ranks with a pipeline and a sharded optimizer, then both of an interleaved pipeline."""
-    words = ("recipe.yaml", *FIRST, "--ranks", "0,7", "--then", "recipe.yaml", *SECOND, "--output", "rehearsal")
-    return tiny_project.pangu("rehearse", *words, timeout=550), tiny_project.folder / "rehearsal"
+    words = ("recipe.yaml", *FIRST, SKIPPED, "--ranks", "0,7", "--then", "recipe.yaml", *SECOND, SKIPPED)
+    folder = tiny_project.folder / "made for a" / "rehearsal #1, of two"
+    return tiny_project.pangu("rehearse", *words, "--output", str(folder), timeout=550), folder
 
 
 def test_both_lives_are_told(rehearsed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
@@ -44,7 +46,7 @@ def test_both_lives_are_told(rehearsed: tuple[subprocess.CompletedProcess[str], 
     assert "life 1: recipe.yaml, dp(2) × mp(2) × pp(2) = 8 ranks" in done.stdout
     assert "6 rank(s) had no process" in done.stdout and "life 2: recipe.yaml, dp(1) × mp(1) × pp(2)" in done.stdout
     assert done.stdout.count("equal, to the bit, to") == 2
-    assert "went on at sample 8, where recipe.yaml had ended" in done.stdout
+    assert "went on at sample 12, where recipe.yaml had ended" in done.stdout
     assert "a rehearsal cannot show: numbers" in done.stdout
     assert "going on after step 2" in done.stderr and "Traceback" not in done.stderr
 
@@ -82,6 +84,7 @@ def test_every_rank_has_written_its_account(rehearsed: tuple[subprocess.Complete
         (("recipe.yaml", *FIRST, "--steps", "0"), "--steps 0: at least 1 is needed"),
         (("recipe.yaml", *FIRST, "--rank-table", "nowhere.json"), "nowhere.json"),
         (("recipe.yaml", *FIRST, "--then", "recipe.yaml", *SECOND, "model.hidden_size=64"), "is of another network"),
+        (("recipe.yaml", *FIRST, "--then", "recipe.yaml", *SECOND, "train.seed=2"), "of other training data"),
     ],
 )
 def test_wrong_input_starts_nothing(tiny_project: TinyProject, words: tuple[str, ...], said: str) -> None:
@@ -89,3 +92,9 @@ def test_wrong_input_starts_nothing(tiny_project: TinyProject, words: tuple[str,
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
     assert not (tiny_project.folder / "never").exists()
+
+
+def test_it_goes_into_no_folder_that_has_something_in_it(tiny_project: TinyProject) -> None:
+    done = tiny_project.pangu("rehearse", "recipe.yaml", *FIRST, "--output", "tokens")
+    assert done.returncode == 2 and "tokens is not empty" in done.stderr
+    assert not (tiny_project.folder / "tokens" / "run").exists()

@@ -102,7 +102,14 @@ def test_strangers_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         while not (tmp_path / MEETING).exists():
             time.sleep(0.01)
         port = json.loads((tmp_path / MEETING).read_text())["port"]
-        for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b'{"key": "no", "rank": 3}\n', b"\xff\xfe\n", b"[1]\n"):
+        for words in (
+            b"",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b'{"key": "no", "rank": 3}\n',
+            b"\xff\xfe\n",
+            b"[1]\n",
+            b"[" * 4000 + b"\n",
+        ):
             with socket.create_connection(("127.0.0.1", port)) as stranger:
                 stranger.sendall(words)
         assert Meeting(tmp_path, 3, (0, 3), {}, patience=20).decide("y", "".join) == "xy" == first.result()
@@ -129,8 +136,8 @@ def test_an_answer_that_never_ends_is_no_answer(tmp_path: Path) -> None:
     def ask(one: Meeting) -> str:
         if one._rank == 5:
             for line in one._lines.values():
-                line.write(b'"half')
-                line.flush()
+                line._file.write(b'"half')
+                line._file.flush()
                 line.close()
             return "left"
         with pytest.raises(TrainingError, match="has ended"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.evaluation.perplexity import PackedTexts, Perplexity
+    from pangu_alpha.parallel.parameters import Shape
     from pangu_alpha.tokenizer import Tokenizer
 
 
@@ -68,6 +69,7 @@ def _by_ranks(arguments: argparse.Namespace, documents: Iterable[str]) -> dict[s
     from pangu_alpha.config import load_config
     from pangu_alpha.tokenizer import load_tokenizer
     from pangu_alpha.training.runnable import default_backend, processes_of, require_runnable
+    from pangu_alpha.training.starting import check_weights
 
     recipe, *overrides = arguments.recipe
     device = [] if arguments.device is None else [f"device={arguments.device}"]
@@ -76,12 +78,13 @@ def _by_ranks(arguments: argparse.Namespace, documents: Iterable[str]) -> dict[s
         raise ConfigError("--batch-size with --recipe: the ranks' programs are made for train.batch_size; set that")
     num_processes = processes_of(os.environ)
     kind = default_backend(config, num_processes)
-    require_runnable(config, kind, None if kind == "emulator" else num_processes)
+    require_runnable(config, kind, None if kind == "emulator" else num_processes, trains=False)
     path = arguments.tokenizer or config.tokenizer
     if path is None:
         raise ConfigError("the recipe names no tokenizer: give it with --tokenizer")
     tokenizer = load_tokenizer(path)
     texts = _pack(arguments, documents, tokenizer, config, config.train.batch_size)
+    check_weights(arguments.checkpoint, config.model, _shapes(config), tokenizer.fingerprint)
     processes = None
     if kind == "emulator":
         from pangu_alpha.emulator.processes import Processes
@@ -104,7 +107,6 @@ def _share(
 
     prepare_environment(arguments.verbose)
     from pangu_alpha.evaluation.perplexity import measure_perplexity
-    from pangu_alpha.parallel.parameters import parameter_names, row_of
     from pangu_alpha.training.starting import Fill, load_weights
     from pangu_alpha.training.workers import Workers
 
@@ -124,11 +126,16 @@ def _share(
         assert backend.mean_loss is not None
         fill, workers, mean_loss, is_main = backend.step.load, backend.workers, backend.mean_loss, backend.is_main
     workers.require_equal(f"{config.model_dump_json()} {texts.num_tokens} {texts.stride}")
-    shapes = {name: row_of(name).shape(config.model) for name in parameter_names(config.model)}
-    checkpoint = load_weights(arguments.checkpoint, fill, workers, config.model, shapes, tokenizer.fingerprint)
+    checkpoint = load_weights(arguments.checkpoint, fill, workers, config.model, _shapes(config), tokenizer.fingerprint)
     report("validating")
     result = measure_perplexity(texts, mean_loss)
     return _results(checkpoint, config, texts, result) if is_main else None
+
+
+def _shapes(config: RunConfig) -> Mapping[str, Shape]:
+    from pangu_alpha.parallel.parameters import parameter_names, row_of
+
+    return {name: row_of(name).shape(config.model) for name in parameter_names(config.model)}
 
 
 def _pack(

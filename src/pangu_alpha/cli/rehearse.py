@@ -47,25 +47,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu rehearse ...`."""
-    from pangu_alpha.rehearsal.rehearse import prepare, refuse_change, rehearse
+    from pangu_alpha.rehearsal.rehearse import prepare, rehearse
     from pangu_alpha.rehearsal.report import lines_of, summary
 
     if arguments.steps < 1:
         raise ConfigError(f"--steps {arguments.steps}: at least 1 is needed")
-    if (arguments.output / "run").exists():
-        raise ConfigError(f"{arguments.output} has a rehearsal in it: remove it, or choose another --output")
     folder = arguments.output.resolve()
-    recipes = [[arguments.recipe, *arguments.overrides], *([arguments.then] if arguments.then else [])]
-    table = arguments.rank_table
-    is_new = not folder.exists()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{arguments.output} is not empty: remove it, or choose another --output")
+    words, table = [arguments.recipe, *arguments.overrides], arguments.rank_table
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        lives = [prepare(recipes[0], folder, 1, arguments.steps, _played(arguments), table)]
-        for words in recipes[1:]:
-            lives.append(prepare(words, folder, 2, arguments.steps, _played(arguments), None))
-        refuse_change(lives)
+        lives = [prepare(words, folder, arguments.steps, _played(arguments), table)]
+        if arguments.then:
+            lives.append(prepare(arguments.then, folder, arguments.steps, _played(arguments), before=lives[0]))
     except PanguError:
-        if is_new:
-            shutil.rmtree(folder, ignore_errors=True)
+        for path in new[-1:]:
+            shutil.rmtree(path, ignore_errors=True)
         raise
     requests: list[int] = []
     for wanted in (signal.SIGINT, signal.SIGTERM):

@@ -85,7 +85,12 @@ def _mesh_overrides(mesh: str) -> list[str]:
 def _train(
     config: RunConfig, weights: Path | None, verbose: bool, report: Reporter, processes: Processes | None
 ) -> None:
+    from pangu_alpha.checkpoint import list_checkpoints
     from pangu_alpha.data import open_training_data, open_validation_data
+    from pangu_alpha.parallel.parameters import parameter_names, row_of
+    from pangu_alpha.run_folder import CHECKPOINTS
+    from pangu_alpha.training.resuming import require_resumable
+    from pangu_alpha.training.starting import check_weights
 
     tokenizer_fingerprint = None
     if config.tokenizer is not None:
@@ -94,6 +99,10 @@ def _train(
         tokenizer_fingerprint = load_tokenizer(config.tokenizer).fingerprint
     training_data = open_training_data(config, tokenizer_fingerprint)
     validation_data = open_validation_data(config, tokenizer_fingerprint) if config.data.validation else None
+    require_resumable(config, training_data.fingerprint)
+    if weights is not None and not list_checkpoints(config.output / CHECKPOINTS):
+        shapes = {name: row_of(name).shape(config.model) for name in parameter_names(config.model)}
+        check_weights(weights, config.model, shapes, training_data.tokenizer_fingerprint)
     # MindSpore takes seconds to import; everything above can fail without it.
     from pangu_alpha.runtime.device import prepare_environment
 

@@ -9,7 +9,7 @@ from pangu_alpha.config.arithmetic import (
     tokens_per_step,
 )
 from pangu_alpha.config.limits import groups_problem, layers_problem
-from pangu_alpha.config.load import RECIPES, build_config, list_recipes, load_config
+from pangu_alpha.config.load import RECIPES, build_config, list_recipes, load_config, override
 from pangu_alpha.config.presets import DATA_MIXES, MODEL_PRESETS
 from pangu_alpha.config.schema import RunConfig
 from pangu_alpha.config.sections import (
@@ -49,6 +49,7 @@ __all__ = [
     "list_recipes",
     "load_config",
     "model_flops_per_token",
+    "override",
     "perplexity",
     "tokens_per_step",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     return build_config(values, overrides, source=str(path))
 
 
+def override(name: str, value: object) -> str:
+    """`section.key=value` as `load_config` takes it, whatever is in the value: a path may hold what YAML would read."""
+    return f"{name}={json.dumps(value, ensure_ascii=False, default=str)}"
+
+
 def build_config(values: dict[str, Any], overrides: Sequence[str] = (), source: str = "settings") -> RunConfig:
     """Validate nested `values`, after applying `overrides` to them.
 
@@ -88,9 +94,11 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             raise ConfigError(f"override {override!r}: {section!r} is a value, not a section")
         values = child
     try:
-        values[last] = _number_or_same(parse_yaml(text))
+        value = parse_yaml(text)
     except ValueError as error:
         raise ConfigError(f"override {_shown(override)}: the value is not valid YAML: {error}") from error
+    is_quoted = text.lstrip()[:1] in ("'", '"')
+    values[last] = value if is_quoted else _number_or_same(value)
 
 
 def _number_or_same(value: Any) -> Any:

@@ -40,6 +40,10 @@ Read = Callable[[str, Box], NDArray[np.floating]]
 class Life:
     """What is rehearsed."""
 
+    number: int
+    """From 1."""
+    has_random_data: bool
+    """Made here, because that of the recipe is not on this machine."""
     config: RunConfig
     """With the output and the number of steps of the rehearsal."""
     words: tuple[str, ...]

@@ -67,9 +67,20 @@ class _Line:
         self._file.write(json.dumps(what).encode() + b"\n")
         self._file.flush()
 
-    def hear(self, longest: int = -1) -> bytes:
+    def hear(self) -> bytes:
         """The next line; without its end where the other one has none to say."""
-        return self._file.readline(longest)
+        return self._file.readline()
+
+    def hear_stranger(self) -> bytes:
+        """The first line of someone who may not belong here, or what of it has come in time."""
+        line, deadline = b"", time.monotonic() + _HELLO_SECONDS
+        while not line.endswith(b"\n") and len(line) < _LONGEST_HELLO and (left := deadline - time.monotonic()) > 0:
+            self._caller.settimeout(left)
+            byte = self._caller.recv(1)
+            if not byte:
+                break
+            line += byte
+        return line
 
     @property
     def is_closed(self) -> bool:
@@ -160,8 +171,8 @@ class Meeting(Workers):
                 "address of it that they can"
             ) from None
         line = _Line(caller)
-        with suppress(OSError, ValueError, KeyError, TypeError):  # a stranger, whatever it has sent
-            hello = json.loads(line.hear(_LONGEST_HELLO))
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a stranger, whatever it has sent
+            hello = json.loads(line.hear_stranger())
             if hello["key"] == place.key and hello["rank"] in missing:
                 caller.settimeout(None)
                 self._lines[hello["rank"]] = line
@@ -179,7 +190,7 @@ class Meeting(Workers):
                     caller = socket.create_connection((host, place.port), timeout=_HELLO_SECONDS)
                     line = _Line(caller)
                     line.say({"key": place.key, "rank": self._rank})
-                    if line.hear(_LONGEST_HELLO) == json.dumps(place.key).encode() + b"\n":
+                    if line.hear_stranger() == json.dumps(place.key).encode() + b"\n":
                         caller.settimeout(None)
                         self._lines[first] = line
                         return

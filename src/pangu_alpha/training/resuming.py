@@ -40,7 +40,7 @@ EFFECTS: Mapping[str, Effect] = {
     "train.steps": "course",
     "train.batch_size": "course",
     "train.num_micro_batches": "nothing",
-    "train.seed": "course",
+    "train.seed": "nothing",
     "train.log_every": "nothing",
     "train.validate_every": "nothing",
     "train.checkpoint_every": "nothing",
@@ -77,8 +77,8 @@ EFFECTS: Mapping[str, Effect] = {
 }
 """The effect of every setting. Each has its own entry, so that nobody adds a setting without thinking of a resume.
 
-What `data` is made of is "nothing" here because its fingerprint decides. `loss_scale.initial` is: a resumed run has its
-scale already.
+What `data` is made of and `train.seed`, its order, are "nothing" here because its fingerprint decides.
+`loss_scale.initial` is: a resumed run has its scale already.
 """
 
 
@@ -108,6 +108,39 @@ def compare_settings(saved: Mapping[str, Any], config: RunConfig, path: object) 
             "directory"
         )
     return [f"{name}: {before[name]} → {wanted[name]}" for name in differing if effect_of(name) == "course"]
+
+
+def require_same_run(checkpoint: Checkpoint, config: RunConfig, data_fingerprint: str) -> list[str]:
+    """Refuse a checkpoint with which a run of `config` cannot go on; a line for each setting that changes its course.
+
+    Raises:
+        CheckpointError: it is of another network or of other training data, or of no run at all.
+    """
+    theirs = checkpoint.of_run("data_fingerprint")
+    if theirs is None:
+        raise CheckpointError(
+            f"{checkpoint.path} holds weights alone, and no run to go on with: start a new one with "
+            f"--weights {checkpoint.path} and another output"
+        )
+    lines = compare_settings(checkpoint.of_run("config"), config, checkpoint.path)
+    if theirs != data_fingerprint:
+        raise CheckpointError(
+            f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
+            "in the data means nothing here. Restore the data settings, or set output to a new directory"
+        )
+    return lines
+
+
+def require_resumable(config: RunConfig, data_fingerprint: str) -> None:
+    """Refuse, before anything is compiled, a run that could not go on from the newest checkpoint it has.
+
+    Raises:
+        CheckpointError: see `require_same_run`.
+    """
+    newest = next(candidates(config.output / CHECKPOINTS, lambda line: None), None)
+    if newest is not None:
+        require_same_run(newest, config, data_fingerprint)
+        newest.close()
 
 
 def say_if_finished(config: RunConfig) -> bool:

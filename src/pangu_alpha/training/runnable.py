@@ -20,29 +20,34 @@ BackendName = Literal["mindspore", "emulator"]
 """Who computes: this job's processes on the recipe's device, or one machine that executes all ranks' programs."""
 
 
-def require_runnable(config: RunConfig, backend: BackendName, num_processes: int | None) -> None:
+def require_runnable(
+    config: RunConfig, backend: BackendName, num_processes: int | None, *, trains: bool = True
+) -> None:
     """Refuse a job that cannot be trained.
 
     Args:
         config: the recipe.
         backend: who is to compute.
         num_processes: that share the work; None: not known, or not the backend's.
+        trains: whether it needs data to train on; else it only measures.
 
     Raises:
         ConfigError: the first of the `refusals`.
     """
-    for error in refusals(config, backend, num_processes):
+    for error in refusals(config, backend, num_processes, trains=trains):
         raise error
 
 
-def refusals(config: RunConfig, backend: BackendName, num_processes: int | None) -> Iterator[ConfigError]:
+def refusals(
+    config: RunConfig, backend: BackendName, num_processes: int | None, *, trains: bool = True
+) -> Iterator[ConfigError]:
     """All reasons why the job cannot be trained; none means that it can. Arguments as for `require_runnable`."""
     checks: tuple[Callable[[], object], ...] = (
         lambda: _check_axes(config, backend),
         lambda: place_layers(config.model, config.parallel),
         lambda: pipeline_order(config.parallel, config.train.num_micro_batches),
         lambda: _check_processes(config, num_processes),
-        lambda: check_training_sources(config.data),
+        lambda: check_training_sources(config.data) if trains else None,
     )
     for check in checks:
         try:

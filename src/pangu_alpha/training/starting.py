@@ -45,13 +45,13 @@ def load_weights(
     """
 
     def load(checkpoint: Checkpoint) -> Checkpoint:
-        _require_network(checkpoint, model)
-        checkpoint.require(shapes, weights_only=True)
-        _require_tokenizer(checkpoint, tokenizer)
+        _require_fitting(checkpoint, model, shapes, tokenizer)
 
         def read(name: str, box: Box) -> NDArray[np.floating]:
             return np.zeros(box.shape, np.float32) if name.startswith(MOMENTS) else checkpoint.read(name, box)
 
+        if checkpoint.state.get("tokenizer_fingerprint") is None:
+            say(f"{checkpoint.path} does not say to which tokenizer its weights belong: that of the data is taken")
         fill(read)
         return checkpoint
 
@@ -60,6 +60,21 @@ def load_weights(
     if not workers.is_equal(found.index.checksum):
         raise CheckpointError(f"the ranks of this job do not see the same weights at {path}: give all of them a copy")
     return found
+
+
+def check_weights(path: Path, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str) -> None:
+    """Refuse, before anything is compiled, weights that `load_weights` would refuse; arguments and errors as there."""
+    load_from(path, lambda checkpoint: _require_fitting(checkpoint, model, shapes, tokenizer), lambda line: None)
+
+
+def _require_fitting(checkpoint: Checkpoint, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str) -> None:
+    _require_network(checkpoint, model)
+    checkpoint.require(shapes, weights_only=True)
+    if (theirs := checkpoint.state.get("tokenizer_fingerprint")) not in (None, tokenizer):
+        raise TokenizerError(
+            f"the training data is made with the tokenizer {tokenizer}, and {checkpoint.path} belongs to {theirs}: its "
+            "ids would mean other text. Pack the text with that tokenizer"
+        )
 
 
 def _require_network(checkpoint: Checkpoint, model: ModelConfig) -> None:
@@ -72,15 +87,4 @@ def _require_network(checkpoint: Checkpoint, model: ModelConfig) -> None:
     if problems:
         raise CheckpointError(
             f"{checkpoint.path} holds the weights of another network: {'; '.join(problems)}. Set them as they are there"
-        )
-
-
-def _require_tokenizer(checkpoint: Checkpoint, tokenizer: str) -> None:
-    theirs = checkpoint.state.get("tokenizer_fingerprint")
-    if theirs is None:
-        say(f"{checkpoint.path} does not say to which tokenizer its weights belong: that of the training data is taken")
-    elif theirs != tokenizer:
-        raise TokenizerError(
-            f"the training data is made with the tokenizer {tokenizer}, and {checkpoint.path} belongs to {theirs}: its "
-            "ids would mean other text. Pack the text with that tokenizer"
         )

@@ -29,7 +29,7 @@ from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
 from pangu_alpha.training.metrics import StepMetrics, Validation
 from pangu_alpha.training.result import StepResult
-from pangu_alpha.training.resuming import compare_settings
+from pangu_alpha.training.resuming import require_same_run
 from pangu_alpha.training.scalars import update_scalars
 from pangu_alpha.training.spikes import Spike, SpikeDetector
 from pangu_alpha.training.starting import load_weights
@@ -254,19 +254,9 @@ class Trainer:
         Raises:
             CheckpointError: it is of another network, or of other training data.
         """
-        if checkpoint.of_run("data_fingerprint") is None:
-            raise CheckpointError(
-                f"{checkpoint.path} holds weights alone, and no run to go on with: start a new one with "
-                f"--weights {checkpoint.path} and another output"
-            )
-        for line in compare_settings(checkpoint.of_run("config"), self.config, checkpoint.path):
+        for line in require_same_run(checkpoint, self.config, self.training_data.fingerprint):
             if self.is_main:
                 say(f"other than before: {line}")
-        if checkpoint.of_run("data_fingerprint") != self.training_data.fingerprint:
-            raise CheckpointError(
-                f"{checkpoint.path} was trained on other data (files, weights, seq_length or seed differ): its place "
-                "in the data means nothing here. Restore the data settings, or set output to a new directory"
-            )
         checkpoint.require(self.shapes)
         self._backend.step.load(checkpoint.read)
         self.progress = Progress(**checkpoint.of_run("progress"))

@@ -11,9 +11,10 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from pangu_alpha.cluster.launching.job import KILL, Member, reason, tail
+from pangu_alpha.cluster.launching.job import KILL, NOISE, Member, reason, tail
 from pangu_alpha.cluster.launching.node import Order
 from pangu_alpha.cluster.patterns import check_host_name
 from pangu_alpha.errors import ClusterError
@@ -34,11 +35,11 @@ class Host(Member):
         """End all its ranks at once."""
         self._tell(KILL)
 
-    def last_words(self) -> str:
+    def last_words(self, noise: Sequence[bytes] = (NOISE,)) -> str:
         """What the server said about the rank that died, or ssh about the connection."""
         assert self.process.stdout is not None
         said = self.process.stdout.read().decode(errors="replace").strip()
-        return f"{self.name}: {said or f'{reason(self.process.returncode)}, {tail(self.log)}'}"
+        return f"{self.name}: {said or f'{reason(self.process.returncode)}, {tail(self.log, noise)}'}"
 
     def _tell(self, number: int) -> None:
         assert self.process.stdin is not None

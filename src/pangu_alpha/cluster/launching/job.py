@@ -80,9 +80,9 @@ class Member:
         """End it at once."""
         self.process.kill()
 
-    def last_words(self) -> str:
-        """What there is to say about its death."""
-        return f"{self.name} died ({reason(self.process.returncode)}), {tail(self.log)}"
+    def last_words(self, noise: Sequence[bytes] = (NOISE,)) -> str:
+        """What there is to say about its death; lines with `noise` in them say nothing."""
+        return f"{self.name} died ({reason(self.process.returncode)}), {tail(self.log, noise)}"
 
 
 @dataclass
@@ -156,9 +156,9 @@ class Job:
             key=lambda member: member.process.returncode > 0,
         )
         if dead and self.requests:
-            raise TrainingError(f"stopped before it could save: {dead[0].last_words()}")
+            raise TrainingError(f"stopped before it could save: {dead[0].last_words(self.noise)}")
         if dead:
-            words = [member.last_words() for member in dead[:_NUM_NAMED]]
+            words = [member.last_words(self.noise) for member in dead[:_NUM_NAMED]]
             if len(dead) > _NUM_NAMED:
                 words.append(f"and {len(dead) - _NUM_NAMED} more at the same time")
             raise TrainingError("\n".join(words))
@@ -254,9 +254,9 @@ def move_aside(files: Iterable[Path], folder: Path) -> None:
             path.rename(folder / path.name)
 
 
-def tail(log: Path) -> str:
-    """The last lines of `log`, introduced by its name."""
-    lines = [line for line in log.read_bytes().splitlines() if NOISE not in line][-_NUM_LINES:]
+def tail(log: Path, noise: Sequence[bytes] = (NOISE,)) -> str:
+    """The last lines of `log` without `noise`, introduced by its name."""
+    lines = [line for line in log.read_bytes().splitlines() if not any(part in line for part in noise)][-_NUM_LINES:]
     shown = "".join(f"\n  {line.decode(errors='replace')[:_LINE_LENGTH]}" for line in lines)
     return f"the last lines of {log}:{shown}" if lines else f"and {log} is empty"
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pangu_alpha.checkpoint import checkpoints_at
 from pangu_alpha.cluster.launching.environment import (
     Card,
     Scheduler,
@@ -25,8 +26,8 @@ from pangu_alpha.cluster.launching.hosts import ssh_words
 from pangu_alpha.cluster.launching.job import ProcessOrder
 from pangu_alpha.cluster.patterns import check_host_name
 from pangu_alpha.cluster.ports import free_port
-from pangu_alpha.config import RunConfig
-from pangu_alpha.errors import ClusterError
+from pangu_alpha.config import RunConfig, override
+from pangu_alpha.errors import ClusterError, ConfigError
 from pangu_alpha.run_folder import EVALUATION, LOGS
 
 PORT = 8118
@@ -125,14 +126,21 @@ def what_ranks_do(
     """Train, or with --evaluate measure what was trained: the settings, and the command of every rank.
 
     A measurement has a folder of its own in that of the run, so that it touches no record of the training.
+
+    Raises:
+        CheckpointError: there is nothing to measure.
+        ConfigError: a text is not there.
     """
     recipe = (arguments.recipe, *overrides)
     if not arguments.evaluate:
         return config, (*PANGU, "train", *recipe)
+    checkpoints_at(config.output)
+    if missing := [path for path in arguments.evaluate if not path.exists()]:
+        raise ConfigError(f"--evaluate {missing[0]}: no such file or directory")
     output = config.output / EVALUATION
     words = ("--checkpoint", str(config.output), "--json", str(output / "perplexity.json"), "--input")
     texts = [str(path) for path in arguments.evaluate]
-    command = (*PANGU, "evaluate", "perplexity", *words, *texts, "--recipe", *recipe, f"output={output}")
+    command = (*PANGU, "evaluate", "perplexity", *words, *texts, "--recipe", *recipe, override("output", output))
     return config.model_copy(update={"output": output}), command
 
 

@@ -15,7 +15,7 @@ from pangu_alpha.cluster.modelarts.boot import Boot
 from pangu_alpha.cluster.modelarts.place import find_place
 from pangu_alpha.cluster.rank_tables.check import find_problems
 from pangu_alpha.command_line import run_program
-from pangu_alpha.config import load_config
+from pangu_alpha.config import load_config, override
 from pangu_alpha.errors import ClusterError, ConfigError
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.runnable import require_runnable
@@ -57,7 +57,7 @@ def make_boot(words: list[str] | None = None) -> Boot:
     folder = arguments.work_dir / f"pangu_alpha_{place.job_id}"
     recipe = Path(arguments.recipe)
     recipe_name = str(recipe.resolve()) if recipe.is_file() else arguments.recipe
-    overrides = [*(word.removeprefix("--") for word in rest), f"output={folder / 'output'}"]
+    overrides = [*(word.removeprefix("--") for word in rest), override("output", folder / "output")]
     config = load_config(recipe_name, overrides)
     if config.device != "ascend":
         raise ConfigError(f"device={config.device}: the cards of a ModelArts job are NPUs; set device=ascend")

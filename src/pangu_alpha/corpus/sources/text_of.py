@@ -65,13 +65,15 @@ def decode(data: bytes, declared: str = "", is_html: bool = False) -> tuple[str,
     from resiliparse.parse.encoding import detect_encoding
 
     detected = detect_encoding(data, from_html_meta=is_html)
-    for candidate in (declared.lower(), detected or "", "gb18030"):
-        wider = {"gb2312": "gb18030", "gbk": "gb18030", "gb_2312-80": "gb18030"}.get(candidate, candidate)
+    for guess in (declared.lower(), detected, "gb18030"):
+        if not guess:
+            continue
+        wider = {"gb2312": "gb18030", "gbk": "gb18030", "gb_2312-80": "gb18030"}.get(guess, guess)
         try:
-            text = data.decode(wider, errors="replace") if wider else broken
+            text = data.decode(wider, errors="replace")
         except LookupError:  # a server's invention
             continue
-        if wider and text.count(_BROKEN) <= _MAX_BROKEN * len(text):
+        if text.count(_BROKEN) <= _MAX_BROKEN * len(text):
             return text, wider + (" (broken)" if _BROKEN in text else "")
     return broken, "utf-8 (broken)"
 

@@ -37,8 +37,7 @@ class Held:
 
 def started(path: Path, config: RunConfig, tokenizer: str = "ours", is_equal: bool = True) -> Held:
     held, workers = Held(config), SimpleNamespace(is_equal=lambda text: is_equal)
-    shapes = {name: held.shapes[name] for name in parameter_names(config.model)}
-    load_weights(path, held.load, workers, config.model, shapes, tokenizer)
+    load_weights(path, held.load, workers, config.model, tokenizer)
     return held
 
 

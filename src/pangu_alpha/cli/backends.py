@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pangu_alpha.data import HeldOut
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
+    from pangu_alpha.training.runnable import BackendName
     from pangu_alpha.training.workers import Workers
 
 ENDING_SECONDS = 60.0
@@ -32,6 +33,19 @@ class Reporter(Protocol):
     def __call__(self, phase: str, step: int | None = None) -> None:
         """See `HeartbeatWriter.report`."""
         ...
+
+
+def emulated_processes(config: RunConfig, kind: BackendName) -> Processes | None:
+    """Those of the emulator, where it is to compute.
+
+    Raises:
+        ConfigError: mpirun has started another number of processes than the mesh has ranks.
+    """
+    if kind != "emulator":
+        return None
+    from pangu_alpha.emulator.processes import Processes
+
+    return Processes(config.parallel.num_devices)
 
 
 @contextmanager

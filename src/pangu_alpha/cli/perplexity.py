@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.evaluation.perplexity import PackedTexts, Perplexity
-    from pangu_alpha.parallel.parameters import Shape
     from pangu_alpha.tokenizer import Tokenizer
 
 
@@ -65,7 +64,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object] | None:
 
 
 def _by_ranks(arguments: argparse.Namespace, documents: Iterable[str]) -> dict[str, object] | None:
-    from pangu_alpha.cli.backends import reporting
+    from pangu_alpha.cli.backends import emulated_processes, reporting
     from pangu_alpha.config import load_config
     from pangu_alpha.tokenizer import load_tokenizer
     from pangu_alpha.training.runnable import default_backend, processes_of, require_runnable
@@ -84,12 +83,8 @@ def _by_ranks(arguments: argparse.Namespace, documents: Iterable[str]) -> dict[s
         raise ConfigError("the recipe names no tokenizer: give it with --tokenizer")
     tokenizer = load_tokenizer(path)
     texts = _pack(arguments, documents, tokenizer, config, config.train.batch_size)
-    check_weights(arguments.checkpoint, config.model, _shapes(config), tokenizer.fingerprint)
-    processes = None
-    if kind == "emulator":
-        from pangu_alpha.emulator.processes import Processes
-
-        processes = Processes(config.parallel.num_devices)
+    check_weights(arguments.checkpoint, config.model, tokenizer.fingerprint)
+    processes = emulated_processes(config, kind)
     with reporting(config, processes) as report:
         return _share(arguments, config, tokenizer, texts, report, processes)
 
@@ -126,16 +121,10 @@ def _share(
         assert backend.mean_loss is not None
         fill, workers, mean_loss, is_main = backend.step.load, backend.workers, backend.mean_loss, backend.is_main
     workers.require_equal(f"{config.model_dump_json()} {texts.num_tokens} {texts.stride}")
-    checkpoint = load_weights(arguments.checkpoint, fill, workers, config.model, _shapes(config), tokenizer.fingerprint)
+    checkpoint = load_weights(arguments.checkpoint, fill, workers, config.model, tokenizer.fingerprint)
     report("validating")
     result = measure_perplexity(texts, mean_loss)
     return _results(checkpoint, config, texts, result) if is_main else None
-
-
-def _shapes(config: RunConfig) -> Mapping[str, Shape]:
-    from pangu_alpha.parallel.parameters import parameter_names, row_of
-
-    return {name: row_of(name).shape(config.model) for name in parameter_names(config.model)}
 
 
 def _pack(

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pangu_alpha.cli.backends import Reporter, mindspore_backend, reporting
+from pangu_alpha.cli.backends import Reporter, emulated_processes, mindspore_backend, reporting
 from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
 
@@ -65,11 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     require_runnable(config, kind, None if kind == "emulator" else num_processes)
     if say_if_finished(config):
         return
-    processes = None
-    if kind == "emulator":
-        from pangu_alpha.emulator.processes import Processes
-
-        processes = Processes(config.parallel.num_devices)
+    processes = emulated_processes(config, kind)
     with reporting(config, processes) as report:
         _train(config, arguments.weights, arguments.verbose, report, processes)
 
@@ -87,7 +83,6 @@ def _train(
 ) -> None:
     from pangu_alpha.checkpoint import list_checkpoints
     from pangu_alpha.data import open_training_data, open_validation_data
-    from pangu_alpha.parallel.parameters import parameter_names, row_of
     from pangu_alpha.run_folder import CHECKPOINTS
     from pangu_alpha.training.resuming import require_resumable
     from pangu_alpha.training.starting import check_weights
@@ -101,8 +96,7 @@ def _train(
     validation_data = open_validation_data(config, tokenizer_fingerprint) if config.data.validation else None
     require_resumable(config, training_data.fingerprint)
     if weights is not None and not list_checkpoints(config.output / CHECKPOINTS):
-        shapes = {name: row_of(name).shape(config.model) for name in parameter_names(config.model)}
-        check_weights(weights, config.model, shapes, training_data.tokenizer_fingerprint)
+        check_weights(weights, config.model, training_data.tokenizer_fingerprint)
     # MindSpore takes seconds to import; everything above can fail without it.
     from pangu_alpha.runtime.device import prepare_environment
 

@@ -6,18 +6,16 @@ A recipe is looked for as a path, then by name in `configs/` of this project.
 from __future__ import annotations
 
 import copy
-import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from pangu_alpha.config.presets import MODEL_PRESETS
 from pangu_alpha.config.schema import RunConfig
+from pangu_alpha.config.validating import did_you_mean, read_settings, shown, validated
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.reading.strict_yaml import parse_yaml, read_yaml
+from pangu_alpha.reading.strict_yaml import parse_yaml
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 RECIPES = next(
@@ -25,8 +23,6 @@ RECIPES = next(
     Path("configs"),
 )
 """The shipped recipes: inside an installed wheel, or beside `src/` in a checkout."""
-_MAX_SHOWN = 200
-"""Characters of a wrong value that are shown."""
 
 
 def list_recipes() -> list[str]:
@@ -41,17 +37,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: no such recipe, no valid YAML, an unknown key, a wrong value, or values that contradict each other.
     """
     path = _find_recipe(recipe)
-    try:
-        values = read_yaml(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path} must hold settings like `train: {{steps: 200}}`, but it holds {type(values).__name__}"
-        )
-    return build_config(values, overrides, source=str(path))
+    return build_config(read_settings(path, "train: {steps: 200}"), overrides, source=str(path))
 
 
 def override(name: str, value: object) -> str:
@@ -69,18 +55,14 @@ def build_config(values: dict[str, Any], overrides: Sequence[str] = (), source: 
     for override in overrides:
         _apply_override(values, override)
     _expand_model_preset(values, source)
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        problems = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
-        raise ConfigError(f"{source}:\n{problems}") from error
+    return validated(RunConfig, values, source, {"model": ["preset"]})
 
 
 def _find_recipe(recipe: str | Path) -> Path:
     for path in (Path(recipe), RECIPES / f"{recipe}.yaml"):
         if path.is_file():
             return path
-    raise ConfigError(f"no recipe {str(recipe)!r}: {_did_you_mean(str(recipe), list_recipes())}")
+    raise ConfigError(f"no recipe {str(recipe)!r}: {did_you_mean(str(recipe), list_recipes())}")
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -96,7 +78,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     try:
         value = parse_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"override {_shown(override)}: the value is not valid YAML: {error}") from error
+        raise ConfigError(f"override {shown(override)}: the value is not valid YAML: {error}") from error
     is_quoted = text.lstrip()[:1] in ("'", '"')
     values[last] = value if is_quoted else _number_or_same(value)
 
@@ -118,40 +100,5 @@ def _expand_model_preset(values: dict[str, Any], source: str) -> None:
     own = dict(model)
     preset = own.pop("preset")
     if not isinstance(preset, str) or preset not in MODEL_PRESETS:
-        raise ConfigError(f"{source}: model.preset {preset!r} is unknown: {_did_you_mean(str(preset), MODEL_PRESETS)}")
+        raise ConfigError(f"{source}: model.preset {preset!r} is unknown: {did_you_mean(str(preset), MODEL_PRESETS)}")
     values["model"] = {**MODEL_PRESETS[preset], **own}
-
-
-def _explain(detail: Any) -> str:
-    location = [str(part) for part in detail["loc"]]
-    where = ".".join(location) or "the settings together"
-    if detail["type"] == "extra_forbidden":
-        return f"unknown key {where}: {_did_you_mean(location[-1], _keys_at(location[:-1]))}"
-    if detail["type"] == "missing":
-        return f"{where} is missing"
-    if detail["type"] == "value_error":
-        return f"{where}: {detail['ctx']['error']}"
-    return f"{where} = {_shown(detail['input'])}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}… ({len(text):,} characters)"
-
-
-def _keys_at(location: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = RunConfig
-    for part in location:
-        if part.isdigit():  # an index into a tuple of sections
-            continue
-        annotation = model.model_fields[part].annotation
-        for candidate in (annotation, *getattr(annotation, "__args__", ())):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-    return [*model.model_fields, *(["preset"] if location == ["model"] else [])]
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(names)}"

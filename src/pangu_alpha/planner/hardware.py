@@ -8,13 +8,12 @@ from __future__ import annotations
 import difflib
 import itertools
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pangu_alpha.config.sections import ComputeDtype, Settings
+from pangu_alpha.config.validating import read_settings, validated
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.reading.strict_yaml import read_yaml
 
 CHIPS = Path(__file__).resolve().parent / "chips"
 
@@ -124,17 +123,7 @@ def load_hardware(name_or_path: str) -> Hardware:
         ConfigError: there is none, it is no valid YAML, has an unknown or missing key, or a wrong value.
     """
     path = _find(name_or_path)
-    try:
-        values: Any = read_yaml(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-    try:
-        return Hardware.model_validate(values)
-    except ValidationError as error:
-        lines = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"{path} is no profile of a chip:\n  " + "\n  ".join(lines)) from error
+    return validated(Hardware, read_settings(path, "memory_gib: 32"), path)
 
 
 def _find(name_or_path: str) -> Path:

@@ -54,10 +54,37 @@ def prepare(
         DataError: a token file is not what it should be.
         ClusterError: the rank table is not for it.
     """
-    recipe, *overrides = words
     number = 1 if before is None else before.number + 1
     place = folder / f"life_{number}"
     place.mkdir(parents=True, exist_ok=True)
+    config, words, has_random_data = _played_recipe(words, folder, number, num_steps, before)
+    require_runnable(config, "mindspore", config.parallel.num_devices)
+    if before is not None:
+        _require_continuation(before, config)
+        if ranks is not None and ranks != "all":
+            ranks = [min(rank, config.parallel.num_devices - 1) for rank in map(int, ranks)]
+    table_path = table or place / "rank_table.json"
+    played = chosen_ranks(config, ranks, int(_MEMORY_SHARE * free_memory()))
+    if ranks is None:
+        _say_what_is_left_out(config, played)
+    return Life(
+        number=number,
+        has_random_data=has_random_data,
+        config=config,
+        words=words,
+        ranks=played,
+        table=checked_table(config, table) if table else made_table(config, table_path),
+        table_path=table_path,
+        logs=place / "logs",
+        num_steps=num_steps,
+    )
+
+
+def _played_recipe(
+    words: Sequence[str], folder: Path, number: int, num_steps: int, before: Life | None
+) -> tuple[RunConfig, tuple[str, ...], bool]:
+    """The recipe as life `number` plays it, the words that say so, and whether its data is made here."""
+    recipe, *overrides = words
     settings = [
         override("output", folder / "run"),
         f"train.steps={number * num_steps}",
@@ -73,27 +100,8 @@ def prepare(
         )
     has_random_data = _lacks_data(config) if before is None else before.has_random_data
     settings += _data_settings(config, folder, num_steps, has_random_data)
-    config = load_config(recipe, [*overrides, *settings])
-    require_runnable(config, "mindspore", config.parallel.num_devices)
-    if before is not None:
-        _require_continuation(before, config)
-    if number > 1 and ranks is not None and ranks != "all":
-        ranks = [min(rank, config.parallel.num_devices - 1) for rank in map(int, ranks)]
-    table_path = table or place / "rank_table.json"
-    played = chosen_ranks(config, ranks, int(_MEMORY_SHARE * free_memory()))
-    if ranks is None:
-        _say_what_is_left_out(config, played)
-    return Life(
-        number=number,
-        has_random_data=has_random_data,
-        config=config,
-        words=(recipe, *overrides, *settings),
-        ranks=played,
-        table=checked_table(config, table) if table else made_table(config, table_path),
-        table_path=table_path,
-        logs=place / "logs",
-        num_steps=num_steps,
-    )
+    words = (recipe, *overrides, *settings)
+    return load_config(recipe, words[1:]), words, has_random_data
 
 
 def rehearse(lives: Sequence[Life], requests: list[int], tell: Callable[[Life, Lived], None]) -> None:

@@ -6,7 +6,7 @@ network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from pangu_alpha.checkpoint import Checkpoint, load_from
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError, TokenizerError
-from pangu_alpha.parallel.parameters import MOMENTS, Shape
+from pangu_alpha.parallel.parameters import MOMENTS, parameter_names, row_of
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.backend import Read
 from pangu_alpha.training.workers import Workers
@@ -26,9 +26,7 @@ _FREE = ("dropout", "compute_dtype")
 """Settings of `model` that may be others than those of the run that made the weights."""
 
 
-def load_weights(
-    path: Path, fill: Fill, workers: Workers, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str
-) -> Checkpoint:
+def load_weights(path: Path, fill: Fill, workers: Workers, model: ModelConfig, tokenizer: str) -> Checkpoint:
     """Fill a network with the weights at `path`, a checkpoint or a run's output, and moments of 0.
 
     Args:
@@ -36,7 +34,6 @@ def load_weights(
         fill: gets what gives each part of each tensor.
         workers: all read the same weights, or none does.
         model: the network.
-        shapes: of its parameters, without padding.
         tokenizer: fingerprint of the one that the training data is made with.
 
     Raises:
@@ -45,7 +42,7 @@ def load_weights(
     """
 
     def load(checkpoint: Checkpoint) -> Checkpoint:
-        _require_fitting(checkpoint, model, shapes, tokenizer)
+        _require_fitting(checkpoint, model, tokenizer)
 
         def read(name: str, box: Box) -> NDArray[np.floating]:
             return np.zeros(box.shape, np.float32) if name.startswith(MOMENTS) else checkpoint.read(name, box)
@@ -62,13 +59,14 @@ def load_weights(
     return found
 
 
-def check_weights(path: Path, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str) -> None:
+def check_weights(path: Path, model: ModelConfig, tokenizer: str) -> None:
     """Refuse, before anything is compiled, weights that `load_weights` would refuse; arguments and errors as there."""
-    load_from(path, lambda checkpoint: _require_fitting(checkpoint, model, shapes, tokenizer), lambda line: None)
+    load_from(path, lambda checkpoint: _require_fitting(checkpoint, model, tokenizer), lambda line: None)
 
 
-def _require_fitting(checkpoint: Checkpoint, model: ModelConfig, shapes: Mapping[str, Shape], tokenizer: str) -> None:
+def _require_fitting(checkpoint: Checkpoint, model: ModelConfig, tokenizer: str) -> None:
     _require_network(checkpoint, model)
+    shapes = {name: row_of(name).shape(model) for name in parameter_names(model)}
     checkpoint.require(shapes, weights_only=True)
     if (theirs := checkpoint.state.get("tokenizer_fingerprint")) not in (None, tokenizer):
         raise TokenizerError(

@@ -21,7 +21,7 @@ from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
 from pangu_alpha.data import TrainingData, next_numbers
 from pangu_alpha.errors import CheckpointError, DamagedError, TrainingError
-from pangu_alpha.parallel.parameters import Shape, parameter_names, row_of, tensor_names
+from pangu_alpha.parallel.parameters import Shape, row_of, tensor_names
 from pangu_alpha.run_folder import CHECKPOINTS
 from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
@@ -232,9 +232,8 @@ class Trainer:
             if self.is_main:
                 say(f"--weights {path} is not read: this run has begun, and goes on from its own checkpoint")
             return
-        shapes = {name: self.shapes[name] for name in parameter_names(self.config.model)}
         tokenizer = self.training_data.tokenizer_fingerprint
-        found = load_weights(path, self._backend.step.load, self.workers, self.config.model, shapes, tokenizer)
+        found = load_weights(path, self._backend.step.load, self.workers, self.config.model, tokenizer)
         if self.is_main:
             say(f"starting with the weights of {found.path}: step 0, moments of 0, the first sample")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pangu_alpha.config.validating import did_you_mean
 
 BOUNDS = ("min", "max")
 
@@ -58,11 +59,11 @@ class RuleTable(Mapping[str, Rule]):
             ValueError: there is no such rule or setting, a value has another type than its default, or one is missing.
         """
         if name not in self._rules:
-            raise ValueError(f"there is no rule {name!r}: {_suggest(name, self._rules)}")
+            raise ValueError(f"there is no rule {name!r}: {did_you_mean(name, self._rules)}")
         rule = self._rules[name]
         for key, value in given.items():
             if key not in rule.settings:
-                raise ValueError(f"{name} has no setting {key!r}: {_suggest(key, rule.settings)}")
+                raise ValueError(f"{name} has no setting {key!r}: {did_you_mean(key, rule.settings)}")
             _check_type(f"{name}.{key}", value, rule.settings[key], key in BOUNDS)
         merged = {**rule.settings, **given}
         if missing := [key for key, value in merged.items() if value is None and key not in BOUNDS]:
@@ -83,8 +84,3 @@ def _check_type(place: str, value: Any, default: Any, is_bound: bool) -> None:
         fits, wanted = isinstance(value, type(default)), type(default).__name__
     if not fits:
         raise ValueError(f"{place} = {str(value)[:80]!r} is not {wanted}")
-
-
-def _suggest(word: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(known)}"

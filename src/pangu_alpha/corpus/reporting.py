@@ -118,6 +118,8 @@ def _lengths(counts: Counts, axes: Axes) -> None:
     filled = np.flatnonzero(counts.before)
     bounds = (_BINS[filled[0]], _BINS[filled[-1] + 1]) if len(filled) else (1, 10)
     axes.set(xscale="log", xlim=bounds, xlabel="characters", ylabel="documents", title="Lengths before and after")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter("{x:,.0f}" if bounds[1] < 10 * bounds[0] else "")
     axes.legend()
 
 
@@ -129,4 +131,5 @@ def _clusters(counts: Counts, axes: Axes) -> None:
     axes.bar(list(names.values()), [powers[power] for power in names], color=_STAYS_COLOUR)
     axes.set(xlabel="documents of a cluster", ylabel="clusters", title="Clusters of duplicates")
     if not powers:
+        axes.set_axis_off()
         axes.text(0.5, 0.5, "no duplicates", transform=axes.transAxes, ha="center")

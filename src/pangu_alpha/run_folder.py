@@ -5,6 +5,8 @@ from __future__ import annotations
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 VALIDATIONS = "validation.jsonl"
+TASKS = "tasks"
+TASK_RESULTS = "tasks.jsonl"
 SPIKES = "spikes.jsonl"
 SAVES = "saves.jsonl"
 LOSS_PICTURE = "loss.png"

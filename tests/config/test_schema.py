@@ -21,7 +21,7 @@ def settings_models(model: type[BaseModel] = RunConfig) -> Iterator[type[BaseMod
 
 def test_every_section_is_frozen_and_knows_its_keys() -> None:
     models = set(settings_models())
-    assert len(models) == 10
+    assert len(models) == 11
     for model in models:
         assert model.model_config["frozen"] and model.model_config["extra"] == "forbid", model
 

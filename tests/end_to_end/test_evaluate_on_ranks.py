@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from pangu_alpha.cluster.launching.environment import Card, card_environment
-from pangu_alpha.compiler.standin import simulated_environment
-from pangu_alpha.rehearsal.life import COMMAND
-from pangu_alpha.training.rehearsed import VARIABLE
+from tests.end_to_end.conftest import start_simulated_rank
 
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
@@ -64,25 +58,10 @@ def test_so_do_two_processes_of_a_launcher(tiny_project: TinyProject, expected: 
 def test_ascend_ranks_go_the_whole_way(tiny_project: TinyProject, expected: dict[str, Any]) -> None:
     """In MindSpore's simulation: slices are filled from the checkpoint, the forward-only programs are called."""
     recipe = ("--recipe", "recipe.yaml", *MESH, "device=ascend", "output=simulated")
-    processes = []
-    for rank in (0, 3):
-        environment = {
-            **tiny_project.environment(),
-            **simulated_environment(rank, 4, 1, "Ascend910A", has_memory=True),
-            **card_environment("ascend", Card(rank, rank), 4),
-            VARIABLE: "0,3",
-        }
-        arguments = words(tiny_project, f"rank_{rank}.json", *recipe)
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", COMMAND, *arguments],
-                cwd=tiny_project.folder,
-                env=environment,
-                stderr=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                text=True,
-            )
-        )
+    processes = [
+        start_simulated_rank(tiny_project, rank, (0, 3), *words(tiny_project, f"rank_{rank}.json", *recipe))
+        for rank in (0, 3)
+    ]
     said = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     found = json.loads((tiny_project.folder / "rank_0.json").read_text())

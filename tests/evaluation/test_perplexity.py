@@ -45,7 +45,7 @@ def measured(
 ) -> Perplexity:
     network, config, tokenizer = scorer
     texts = PackedTexts(documents, tokenizer, seq_length=config.seq_length, stride=stride, batch_size=batch_size)
-    evaluator = LossEvaluator(network, texts, dp=1, rank=0)
+    evaluator = LossEvaluator(network)
     result = measure_perplexity(texts, evaluator.mean_loss)
     assert sum(nats for nats, _ in evaluator.parts) == pytest.approx(result.nats)
     assert sum(count for _, count in evaluator.parts) == result.num_tokens

@@ -94,7 +94,7 @@ def make_trainer(
         config = make_config(f"output={tmp_path}", "train.checkpoint_every=2", "train.steps=6", *overrides)
         backend = Backend(Told(losses, config), Alone(), True, mean_loss, 1e9)
         data: Any = Samples(sample_batch)
-        return Trainer(config, data, backend, default_callbacks() if callbacks is None else callbacks)
+        return Trainer(config, data, backend, default_callbacks(mean_loss and data) if callbacks is None else callbacks)
 
     return make
 
@@ -235,7 +235,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(
     make_trainer: Callable[..., Trainer], tmp_path: Path
 ) -> None:
     losses = iter([3.0, math.nan])
-    trainer = make_trainer(lambda number: 3.0, "train.validate_every=2", mean_loss=lambda: next(losses))
+    trainer = make_trainer(lambda number: 3.0, "train.validate_every=2", mean_loss=lambda data: next(losses))
     with pytest.raises(TrainingError, match=r"step 4: the validation loss is nan"):
         trainer.run()
     assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000002"]

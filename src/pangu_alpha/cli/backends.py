@@ -1,6 +1,6 @@
 """Who computes in this process: a rank of a job, one that trains alone, or the emulator of all ranks.
 
-What `pangu train` and `pangu evaluate perplexity --recipe` have in common.
+What `pangu train` and `pangu evaluate ... --recipe` have in common.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,8 +17,8 @@ from pangu_alpha.reading import number_in
 
 if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
-    from pangu_alpha.data import HeldOut
     from pangu_alpha.emulator.processes import Processes
+    from pangu_alpha.model import PanguAlpha
     from pangu_alpha.training.backend import Backend
     from pangu_alpha.training.runnable import BackendName
     from pangu_alpha.training.workers import Workers
@@ -82,13 +83,22 @@ def alone(output: Path, rank: int) -> AbstractContextManager[None]:
     return only_one(output / f".rank_{rank}.lock", f"rank {rank} of the run {output}", "set another output", patience)
 
 
-def mindspore_backend(config: RunConfig, held_out: HeldOut | None, report: Reporter) -> Backend:
+@dataclass(frozen=True)
+class MindSporeProcess:
+    """What computes in a process that is one of its job."""
+
+    backend: Backend
+    network: PanguAlpha | None
+    """The whole network, whose weights are those of the steps; None where the ranks hold slices of it."""
+
+
+def mindspore_backend(config: RunConfig, report: Reporter, *, measures: bool) -> MindSporeProcess:
     """MindSpore on the recipe's device, in this process, which is joined with the others of its job.
 
     Args:
         config: of the run.
-        held_out: what `Backend.mean_loss` goes through.
         report: told what this process does.
+        measures: whether `Backend.mean_loss` will be asked.
 
     Raises:
         DeviceError: MindSpore cannot use the device here.
@@ -105,10 +115,24 @@ def mindspore_backend(config: RunConfig, held_out: HeldOut | None, report: Repor
     if config.device == "ascend":
         from pangu_alpha.training.sliced import rank_backend
 
-        return rank_backend(config, held_out, rank, workers)
+        return MindSporeProcess(rank_backend(config, measures, rank, workers), None)
+    from pangu_alpha.model import build_network
     from pangu_alpha.training.replica import process_backend
 
-    return process_backend(config, held_out, rank, workers)
+    network = build_network(config.model, config.train.seed)
+    return MindSporeProcess(process_backend(network, config, rank, workers), network)
+
+
+def is_first_rank() -> bool:
+    """Whether the launcher calls this process rank 0, or there is no launcher.
+
+    Raises:
+        ConfigError: its environment holds no number.
+    """
+    try:
+        return number_in(os.environ, "RANK_ID", default=0) == 0
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _own_ranks() -> Sequence[int]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pangu_alpha.cli.backends import is_first_rank
+from pangu_alpha.cli.shared_network import add_recipe_argument, joined, open_recipe
 from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.files import write_text
-from pangu_alpha.records import to_json
+from pangu_alpha.locks import only_one
 
 if TYPE_CHECKING:
     from pangu_alpha.evaluation.tasks.differences import Difference
     from pangu_alpha.evaluation.tasks.measure import Plan
     from pangu_alpha.evaluation.tasks.network import NetworkScorer
     from pangu_alpha.evaluation.tasks.results import Result
+    from pangu_alpha.evaluation.tasks.scorer import Scorer
 
 _SHOTS = ("0", "1", "few")
-_TABLES = {"text": "table.txt", "markdown": "table.md", "latex": "table.tex"}
+_FORMATS = ("text", "markdown", "latex")
 EXAMPLES = (
     "  pangu evaluate tasks --checkpoint run --data data_sets --tasks c3,chid --shots 0,1,few --output result\n"
     "  pangu evaluate table result other_result --picture scale.svg\n"
@@ -39,7 +42,7 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     table.add_argument(
         "results", nargs="+", type=Path, metavar="RESULT", help="folders that `tasks --output` has written"
     )
-    table.add_argument("--format", choices=tuple(_TABLES), default="text", help="of the table (text)")
+    table.add_argument("--format", choices=_FORMATS, default="text", help="of the table (text)")
     table.add_argument(
         "--picture", type=Path, metavar="FILE", help="also draw values against size: an .svg or .png file"
     )
@@ -81,9 +84,10 @@ def _declare_tasks(actions: argparse._SubParsersAction[argparse.ArgumentParser])
         "--seeds", type=int, default=1, metavar="N", help="draw the examples from N seeds, from --seed on (1)"
     )
     tasks.add_argument("--limit", type=int, metavar="N", help="measure N items of each task, drawn by --seed (all)")
-    tasks.add_argument("--batch-size", type=int, default=8, metavar="N", help="continuations generated together (8)")
+    tasks.add_argument("--batch-size", type=int, metavar="N", help="continuations generated together (8)")
     tasks.add_argument("--tokenizer", type=Path, metavar="PATH", help="default: what the run's settings say")
     tasks.add_argument("--device", choices=("cpu", "ascend", "gpu"), help="default: what the run's settings say")
+    add_recipe_argument(tasks)
     tasks.add_argument("-v", "--verbose", action="store_true", help="show MindSpore's warnings")
     tasks.add_argument("settings", nargs="*", metavar="TASK.FIELD=VALUE", help="settings that replace a task's")
 
@@ -106,21 +110,56 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _tasks(arguments: argparse.Namespace) -> None:
-    from pangu_alpha.evaluation.tasks.measure import run_plan
-    from pangu_alpha.locks import only_one
-
+    if arguments.recipe is not None:
+        _by_ranks(arguments)
+        return
     plans = _plans(arguments)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with only_one(arguments.output / ".lock", f"the result {arguments.output}", "choose another --output"):
+    with _only_one(arguments.output):
         scorer = _open_network(arguments)
-        for plan in plans:
-            run_plan(plan, scorer, arguments.output)
-        print(_write_results(arguments.output))
+        _answer(plans, scorer, arguments.output)
+
+
+def _by_ranks(arguments: argparse.Namespace) -> None:
+    from pangu_alpha.evaluation.tasks.ranks import RankScorer
+    from pangu_alpha.evaluation.tasks.scorer import network_facts
+    from pangu_alpha.parallel.parameters import num_parameters
+
+    # The questions come from rank 0 alone: the other ranks need no data sets.
+    plans = _plans(arguments) if is_first_rank() else []
+    recipe = open_recipe(arguments)
+    config = recipe.config
+    if config.train.batch_size > config.train.num_micro_batches:
+        say(
+            f"a candidate takes a batch of {config.train.batch_size} rows, and fills one: parallel.dp=1 and a smaller "
+            "train.batch_size waste less"
+        )
+    with joined(recipe, arguments, "tasks") as network:
+        facts = network_facts(network.checkpoint, num_parameters(config.model), recipe.tokenizer, config.model)
+        scorer = RankScorer(config, recipe.tokenizer, network.mean_loss, network.workers, facts)
+        with scorer.asking(network.is_main) as asks:
+            if asks:
+                with _only_one(arguments.output):
+                    _answer(plans, scorer, arguments.output)
+
+
+def _only_one(output: Path) -> AbstractContextManager[None]:
+    output.mkdir(parents=True, exist_ok=True)
+    return only_one(output / ".lock", f"the result {output}", "choose another --output")
+
+
+def _answer(plans: Sequence[Plan], scorer: Scorer, folder: Path) -> None:
+    from pangu_alpha.evaluation.tasks.measure import run_plan
+    from pangu_alpha.evaluation.tasks.tables import format_table, write_results
+
+    for plan in plans:
+        run_plan(plan, scorer, folder)
+    print(format_table(write_results(folder), "text"))
+    say(f"results in {folder / 'results.json'}, tables beside it, every answer in {folder / 'answers'}")
 
 
 def _plans(arguments: argparse.Namespace) -> list[Plan]:
     """All questions, so that a missing file is known before the first is asked."""
-    from pangu_alpha.evaluation.tasks.catalogue import choose_tasks
+    from pangu_alpha.evaluation.tasks.catalogue import choose_tasks, without_free_text
     from pangu_alpha.evaluation.tasks.measure import make_plans
 
     shots = list(dict.fromkeys(arguments.shots.split(",")))
@@ -133,7 +172,10 @@ def _plans(arguments: argparse.Namespace) -> list[Plan]:
             raise ConfigError(f"--{name.replace('_', '-')} is {value}, but it must be at least 1")
     if not 0 <= arguments.seed < 2**63:
         raise ConfigError(f"--seed is {arguments.seed}, but it must be from 0 to 2⁶³ - 1")
-    tasks = choose_tasks(arguments.tasks.split(","), arguments.settings)
+    names = arguments.tasks.split(",")
+    tasks = choose_tasks(names, arguments.settings)
+    if arguments.recipe is not None:
+        tasks = without_free_text(tasks, names)
     return [
         plan
         for task in tasks
@@ -147,32 +189,14 @@ def _open_network(arguments: argparse.Namespace) -> NetworkScorer:
 
     prepare_environment(arguments.verbose)
     from pangu_alpha.evaluation.tasks.network import NetworkScorer
+    from pangu_alpha.evaluation.tasks.scorer import network_facts
     from pangu_alpha.inference import load_trained
 
     model = load_trained(arguments.checkpoint, arguments.tokenizer, arguments.device, fuse_operators=True)
     parameters = sum(item.size for item in model.network.trainable_params())
-    facts = {
-        "name": str(model.checkpoint.path),
-        "step": model.checkpoint.step,
-        "parameters": parameters,
-        "tokenizer": model.tokenizer.fingerprint,
-        "window": model.config.model.seq_length,
-    }
-    return NetworkScorer(model.network, model.config.model, model.tokenizer, facts, batch_size=arguments.batch_size)
-
-
-def _write_results(folder: Path) -> str:
-    """Write the results and tables of a folder of answers, and return the table as text."""
-    from pangu_alpha.evaluation.tasks.results import read_answers, summarise
-    from pangu_alpha.evaluation.tasks.tables import format_table
-
-    results = summarise(read_answers(folder))
-    write_text(folder / "results.json", to_json([result.as_json() for result in results], indent=2) + "\n")
-    tables = {kind: format_table(results, kind) for kind in _TABLES}  # type: ignore[arg-type]
-    for kind, name in _TABLES.items():
-        write_text(folder / name, tables[kind] + "\n")
-    say(f"results in {folder / 'results.json'}, tables beside it, every answer in {folder / 'answers'}")
-    return tables["text"]
+    facts = network_facts(model.checkpoint, parameters, model.tokenizer, model.config.model)
+    batch_size = 8 if arguments.batch_size is None else arguments.batch_size
+    return NetworkScorer(model.network, model.config.model, model.tokenizer, facts, batch_size)
 
 
 def _table(arguments: argparse.Namespace) -> None:

@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="examples:\n  pangu launch msrun --workers 2 tiny_cpu\n"
         "  pangu launch msrun --workers 8 350m train.batch_size=64 output=runs/350m\n"
         "  pangu launch msrun --workers 16 --hosts hosts.txt --restarts 3 350m\n"
-        "  pangu launch msrun --workers 8 350m output=runs/350m --evaluate heldout.jsonl",
+        "  pangu launch msrun --workers 8 350m output=runs/350m --evaluate heldout.jsonl\n"
+        "  pangu launch msrun --workers 8 350m output=runs/350m --tasks c3,chid --data data_sets --shots 0,few",
         formatter_class=_RAW,
     )
     msrun.add_argument("--workers", type=int, required=True, metavar="N", help="processes of the whole job")
@@ -91,6 +92,16 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not train: measure the perplexity of the run's newest checkpoint on this text, with the same ranks; "
         "may be given again for more. The result is evaluation/perplexity.json in the run's folder",
     )
+    parser.add_argument(
+        "--tasks",
+        metavar="NAMES",
+        help="do not train: ask the run's newest checkpoint these tasks of `pangu evaluate tasks` (or groups of them), "
+        "with the same ranks. The result is evaluation/tasks in the run's folder",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="of --tasks: holds their data sets, on rank 0's server"
+    )
+    parser.add_argument("--shots", default="0", metavar="LIST", help="of --tasks: of 0, 1 and few (0)")
     parser.add_argument("--dry-run", action="store_true", help="print every command and environment; start nothing")
 
 

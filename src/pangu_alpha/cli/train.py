@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.cli.backends import Reporter, emulated_processes, mindspore_backend, reporting
+from pangu_alpha.cli.train_tasks import measure_tasks, open_tasks
 from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
 
 if TYPE_CHECKING:
     from pangu_alpha.config import RunConfig
-    from pangu_alpha.data import ValidationData
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
 
@@ -94,6 +94,7 @@ def _train(
         tokenizer_fingerprint = load_tokenizer(config.tokenizer).fingerprint
     training_data = open_training_data(config, tokenizer_fingerprint)
     validation_data = open_validation_data(config, tokenizer_fingerprint) if config.data.validation else None
+    plans = open_tasks(config, is_shared=processes is not None or config.device == "ascend")
     require_resumable(config, training_data.fingerprint)
     if weights is not None and not list_checkpoints(config.output / CHECKPOINTS):
         check_weights(weights, config.model, training_data.tokenizer_fingerprint)
@@ -102,13 +103,15 @@ def _train(
 
     prepare_environment(verbose)
     if processes is None:
-        backend = mindspore_backend(config, validation_data, report)
+        found = mindspore_backend(config, report, measures=validation_data is not None or bool(config.tasks.names))
+        backend, network = found.backend, found.network
     else:
-        backend = _emulator(config, validation_data, report, processes)
+        backend, network = _emulator(config, report, processes), None
     from pangu_alpha.training.callbacks import default_callbacks
     from pangu_alpha.training.trainer import Trainer
 
-    trainer = Trainer(config, training_data, backend, default_callbacks(), report)
+    measuring = [measure_tasks(config, plans, backend, network)] if config.tasks.names else []
+    trainer = Trainer(config, training_data, backend, default_callbacks(validation_data, *measuring), report)
     trainer.resume()
     if weights is not None:
         trainer.start_from(weights)
@@ -121,9 +124,7 @@ def _train(
         sys.exit(128 + trainer.stop_signal)
 
 
-def _emulator(
-    config: RunConfig, validation_data: ValidationData | None, report: Reporter, processes: Processes
-) -> Backend:
+def _emulator(config: RunConfig, report: Reporter, processes: Processes) -> Backend:
     from pangu_alpha.runtime.device import set_device
     from pangu_alpha.training.scalars import may_skip
 
@@ -131,7 +132,7 @@ def _emulator(
     report("compiling")
     from pangu_alpha.emulator.backend import emulated_backend
 
-    return emulated_backend(config, validation_data, processes)
+    return emulated_backend(config, processes)
 
 
 def _introduce(config: RunConfig, step: int, processes: Processes | None) -> None:

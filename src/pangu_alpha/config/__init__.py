@@ -22,6 +22,7 @@ from pangu_alpha.config.sections import (
     ScheduleConfig,
     SourceConfig,
     SpikeConfig,
+    TasksConfig,
     TrainConfig,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "ScheduleConfig",
     "SourceConfig",
     "SpikeConfig",
+    "TasksConfig",
     "TrainConfig",
     "build_config",
     "forward_flops_per_token",

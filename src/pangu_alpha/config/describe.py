@@ -92,7 +92,8 @@ def _kind(kind: Any) -> str:
     if origin is tuple:
         if get_origin(inner[0]) is tuple:
             return f"list of [{', '.join(map(_kind, get_args(inner[0])))}]"
-        return "list of entries, below" if issubclass(inner[0], Settings) else f"list of {_kind(inner[0])}"
+        is_settings = isinstance(inner[0], type) and issubclass(inner[0], Settings)
+        return "list of entries, below" if is_settings else f"list of {_kind(inner[0])}"
     return {
         int: "whole number",
         float: "number",
@@ -109,6 +110,8 @@ def _default(field: FieldInfo) -> str:
         return "must be given"
     if default is None or default == ():
         return "nothing" if default is None else "none"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{one}`" for one in default)
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{default:.10g}`" if isinstance(default, float) else f"`{default}`"

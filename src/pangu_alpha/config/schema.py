@@ -17,6 +17,7 @@ from pangu_alpha.config.sections import (
     ScheduleConfig,
     Settings,
     SpikeConfig,
+    TasksConfig,
     TrainConfig,
 )
 
@@ -40,6 +41,7 @@ class RunConfig(Settings):
     schedule: ScheduleConfig
     loss_scale: LossScaleConfig = LossScaleConfig()
     spikes: SpikeConfig = SpikeConfig()
+    tasks: TasksConfig = TasksConfig()
     parallel: ParallelConfig = ParallelConfig()
 
     @model_validator(mode="after")
@@ -49,6 +51,12 @@ class RunConfig(Settings):
                 "device=cpu with model.compute_dtype=bfloat16: MindSpore has no bfloat16 matrix product for the CPU. "
                 "Set model.compute_dtype=float32"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_have_a_tokenizer(self) -> RunConfig:
+        if self.tasks.names and self.tokenizer is None:
+            raise ValueError("tasks.names without a tokenizer: set tokenizer, which puts their questions into tokens")
         return self
 
     @model_validator(mode="after")

@@ -97,6 +97,32 @@ class DataConfig(Settings):
         return ranges
 
 
+class TasksConfig(Settings):
+    """Tasks of `pangu evaluate tasks` that are measured during the training."""
+
+    names: tuple[str, ...] = ()
+    """The tasks, or groups of them. Empty: none is measured."""
+    data: Path | None = None
+    """Holds a folder or zip for each data set; on rank 0's host."""
+    every: int = Field(default=1000, ge=1)
+    """Steps between measurements; there is one after the last step."""
+    shots: tuple[Literal["0", "1", "few"], ...] = Field(default=("0",), min_length=1)
+    """Numbers of worked examples."""
+    limit: int | None = Field(default=200, ge=1)
+    """Items of each task, the same ones every time. `null`: all."""
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _are_words(cls, shots: object) -> object:
+        return [str(one) for one in shots] if isinstance(shots, (list, tuple)) else shots
+
+    @model_validator(mode="after")
+    def _have_data(self) -> TasksConfig:
+        if self.names and self.data is None:
+            raise ValueError("tasks.names without tasks.data: set it to the folder that holds their data sets")
+        return self
+
+
 class OptimizerConfig(Settings):
     """AdamW and gradient clipping (paper Table 5)."""
 

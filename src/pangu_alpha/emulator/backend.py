@@ -18,7 +18,7 @@ from pangu_alpha.training.replica import ProcessStep
 from pangu_alpha.training.validation import LossEvaluator
 
 
-def emulated_backend(config: RunConfig, validation_data: HeldOut | None, processes: Processes) -> Backend:
+def emulated_backend(config: RunConfig, processes: Processes) -> Backend:
     """Compile the programs that are not kept from before, and start where one process would start.
 
     MindSpore's device is the CPU already: there is the network that draws the starting weights and is validated.
@@ -39,7 +39,7 @@ def emulated_backend(config: RunConfig, validation_data: HeldOut | None, process
         step=step,
         workers=processes,
         is_main=processes.is_main,
-        mean_loss=None if validation_data is None else _validation(step, network, validation_data, processes),
+        mean_loss=_validation(step, network, processes),
         matmul_flops=processes.of_main(lambda: matmul_rate("cpu", ms.float32)),
     )
 
@@ -51,14 +51,14 @@ def _in_one_process(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"model": model, "parallel": ParallelConfig()})
 
 
-def _validation(step: EmulatedStep, network: PanguAlpha, data: HeldOut, processes: Processes) -> Callable[[], float]:
-    evaluator = LossEvaluator(network, data, dp=1, rank=0)
+def _validation(step: EmulatedStep, network: PanguAlpha, processes: Processes) -> Callable[[HeldOut], float]:
+    evaluator = LossEvaluator(network)
 
-    def mean_loss() -> float:
+    def mean_loss(data: HeldOut) -> float:
         parameters = network.trainable_params()
         weights = step.tensors([item.name for item in parameters])
         if processes.is_main:
             set_parameters(parameters, weights)
-        return processes.of_main(evaluator.mean_loss)
+        return processes.of_main(lambda: evaluator.mean_loss(data))
 
     return mean_loss

@@ -11,16 +11,16 @@ from pangu_alpha.training.backend import Read
 
 
 class EmulatedValidation:
-    """Mean loss over all of `data`, without dropout; the main process executes all ranks."""
+    """Mean loss over held-out data, without dropout; the main process executes all ranks."""
 
-    def __init__(self, config: RunConfig, data: HeldOut, processes: Processes) -> None:
+    def __init__(self, config: RunConfig, processes: Processes) -> None:
         """Compile the programs that are not kept from before.
 
         Raises:
             CompileError: MindSpore refuses a program.
             EmulatorError: a program holds something unknown.
         """
-        self._data, self._processes = data, processes
+        self._processes = processes
         self._loss: EmulatedLoss | None = None
         if processes.is_main:
             compiled = compile_ranks(config, range(config.parallel.num_devices), with_validation=True)
@@ -31,15 +31,15 @@ class EmulatedValidation:
         if self._loss is not None:
             self._loss.load(read)
 
-    def mean_loss(self) -> float:
-        """Token-weighted mean, in nats. All processes must ask, and get the same."""
-        return self._processes.of_main(self._measure)
+    def mean_loss(self, data: HeldOut) -> float:
+        """Token-weighted mean over all of `data`, in nats. All processes must ask, and get the same."""
+        return self._processes.of_main(lambda: self._measure(data))
 
-    def _measure(self) -> float:
+    def _measure(self, data: HeldOut) -> float:
         assert self._loss is not None
         loss = count = 0.0
-        for index in range(self._data.num_batches):
-            batch = self._data.batch(index)
+        for index in range(data.num_batches):
+            batch = data.batch(index)
             loss += self._loss(batch)
             count += float(batch.loss_mask.sum())
         return loss / count

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pangu_alpha.config import perplexity
 from pangu_alpha.console import progress
-from pangu_alpha.data import ALL_ROWS, Batch
+from pangu_alpha.data import ALL_ROWS, Batch, HeldOut
 from pangu_alpha.errors import CheckpointError, ConfigError, DataError
 from pangu_alpha.evaluation.windows import pack_windows, sliding_windows
 from pangu_alpha.tokenizer import Tokenizer
@@ -83,19 +83,19 @@ class PackedTexts:
         return batch if rows == ALL_ROWS else batch.rows(rows.start, rows.stop)
 
 
-def measure_perplexity(texts: PackedTexts, mean_loss: Callable[[], float]) -> Perplexity:
+def measure_perplexity(texts: PackedTexts, mean_loss: Callable[[HeldOut], float]) -> Perplexity:
     """Score every token of `texts` once.
 
     Args:
-        texts: what `mean_loss` goes through.
-        mean_loss: of a token, in nats.
+        texts: what is measured.
+        mean_loss: goes through held-out data and gives the mean nats of a token.
 
     Raises:
         CheckpointError: the loss is not finite.
     """
     with progress("scoring", texts.num_tokens, "tokens") as advance:
         texts.on_batch = advance
-        loss = mean_loss()
+        loss = mean_loss(texts)
     if not math.isfinite(loss):
         raise CheckpointError(
             "the network's loss on this text is not finite: its training had diverged, or its weights are too large "

@@ -161,7 +161,13 @@ def _data_settings(config: RunConfig, folder: Path, num_steps: int, is_random: b
     if not with_ending(prefix, ".json").exists():
         write_random_tokens(config, prefix, 2 * num_steps * config.train.batch_size)
     source = [{"path": str(prefix)}]
-    return ["tokenizer=null", "data.mix=null", override("data.train", source), override("data.validation", source)]
+    return [
+        "tokenizer=null",
+        "tasks.names=[]",
+        "data.mix=null",
+        override("data.train", source),
+        override("data.validation", source),
+    ]
 
 
 def _say_what_is_left_out(config: RunConfig, played: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.data import Batch
+from pangu_alpha.data import Batch, HeldOut
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.scalars import UpdateScalars
@@ -66,8 +66,9 @@ class Backend:
     workers: Workers
     is_main: bool
     """Whether this process is the one that writes files."""
-    mean_loss: Callable[[], float] | None
-    """Mean loss of a token of the validation data, without dropout; None when there is none. All processes must ask."""
+    mean_loss: Callable[[HeldOut], float] | None
+    """Mean loss of a token of held-out data, in nats, without dropout. All processes must ask. None where the backend
+    was made to train only."""
     matmul_flops: float
     """Floating-point operations a second of large matrix products on all devices together; NaN where not `is_main`."""
     account: Callable[[], Mapping[str, float]] | None = None

@@ -35,12 +35,3 @@ class StepMetrics:
     """Whether the step changed nothing: a float16 gradient overflowed, or it was a spike and `spikes.skip` is on."""
     spike: bool
     """Whether loss or gradient norm was far above the last ones."""
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What the network makes of the validation data after a step."""
-
-    step: int
-    loss: float
-    """Mean nats of a token."""

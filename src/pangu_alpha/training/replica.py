@@ -12,9 +12,9 @@ from mindspore import Tensor
 from numpy.typing import NDArray
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.data import Batch, HeldOut
+from pangu_alpha.data import Batch
 from pangu_alpha.errors import LayoutError
-from pangu_alpha.model import PanguAlpha, build_network
+from pangu_alpha.model import PanguAlpha
 from pangu_alpha.model.dtypes import compute_dtype
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.runtime.matmul_rate import matmul_rate
@@ -86,22 +86,20 @@ class ProcessStep:
             yield batch.rows(first, first + rows)
 
 
-def process_backend(config: RunConfig, validation_data: HeldOut | None, rank: int, workers: Workers) -> Backend:
+def process_backend(network: PanguAlpha, config: RunConfig, rank: int, workers: Workers) -> Backend:
     """The backend of this process. The device is set and the workers are joined already.
 
     Args:
+        network: with its starting weights.
         config: of the run.
-        validation_data: of the run.
         rank: this process's number among the data-parallel ones.
         workers: what these agree by.
     """
-    network = build_network(config.model, config.train.seed)
-    evaluator = None if validation_data is None else LossEvaluator(network, validation_data, config.parallel.dp, rank)
     return Backend(
         step=ProcessStep(network, config, workers, rank),
         workers=workers,
         is_main=rank == 0,
-        mean_loss=None if evaluator is None else evaluator.mean_loss,
+        mean_loss=LossEvaluator(network, config.parallel.dp, rank).mean_loss,
         # Over a second of work, for a number that only rank 0 writes down.
         matmul_flops=math.nan if rank else matmul_rate(config.device, compute_dtype(config.model)) * config.parallel.dp,
     )

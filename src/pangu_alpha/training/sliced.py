@@ -138,35 +138,41 @@ class SlicedStep:
 
 
 class SlicedValidation:
-    """Mean loss over all of `data`, without dropout, by the ranks' forward-only programs."""
+    """Mean loss over held-out data, without dropout, by the ranks' forward-only programs."""
 
-    def __init__(self, step: SlicedStep, config: RunConfig, data: HeldOut, workers: Workers) -> None:
+    def __init__(self, step: SlicedStep, config: RunConfig, workers: Workers) -> None:
         """Compile the program on the parameters of `step`."""
-        self._programs, self._data, self._workers = step.programs, data, workers
+        self._programs, self._workers = step.programs, workers
         with step.timed("compile_validation"), self._programs.validating() as program:
             program.compile(*example_inputs(config))
 
-    def mean_loss(self) -> float:
-        """Token-weighted mean, in nats. All ranks must ask, and get the same."""
+    def mean_loss(self, data: HeldOut) -> float:
+        """Token-weighted mean over all of `data`, in nats. All ranks must ask, and get the same."""
         loss = count = 0.0
         with self._programs.validating() as program:
-            for index in range(self._data.num_batches):
-                batch = self._data.batch(index)
+            for index in range(data.num_batches):
+                batch = data.batch(index)
                 loss += float(program(*batch_tensors(batch)).asnumpy())
                 count += float(batch.loss_mask.sum())
         # The last rank is of the last stage, which alone knows the loss.
         return float(self._workers.decide(repr(loss / count), lambda means: means[-1]))
 
 
-def rank_backend(config: RunConfig, validation_data: HeldOut | None, rank: int, workers: Workers) -> Backend:
+def rank_backend(config: RunConfig, measures: bool, rank: int, workers: Workers) -> Backend:
     """The backend of one rank of many, with the starting values. The device is set and the ranks are joined already.
+
+    Args:
+        config: of the run.
+        measures: whether `Backend.mean_loss` will be asked.
+        rank: of this process.
+        workers: all ranks of the job.
 
     Raises:
         LayoutError: MindSpore cuts a parameter otherwise than the table of parameters.
     """
     step = SlicedStep(config, rank, workers)
     step.load(starting_values(config))
-    validation = None if validation_data is None else SlicedValidation(step, config, validation_data, workers)
+    validation = SlicedValidation(step, config, workers) if measures else None
     # A rehearsed device multiplies nothing.
     is_measured = rank == 0 and "MS_SIMULATION_LEVEL" not in os.environ
     rate = matmul_rate(config.device, compute_dtype(config.model)) if is_measured else math.nan

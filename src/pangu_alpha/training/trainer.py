@@ -19,7 +19,7 @@ from pangu_alpha import __version__
 from pangu_alpha.checkpoint import Checkpoint, Health, Values, candidates, list_checkpoints, remove_unfinished
 from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.console import say, signal_name
-from pangu_alpha.data import TrainingData, next_numbers
+from pangu_alpha.data import HeldOut, TrainingData, next_numbers
 from pangu_alpha.errors import CheckpointError, DamagedError, TrainingError
 from pangu_alpha.parallel.parameters import Shape, row_of, tensor_names
 from pangu_alpha.run_folder import CHECKPOINTS
@@ -27,7 +27,7 @@ from pangu_alpha.training.backend import Backend
 from pangu_alpha.training.callbacks import Callback
 from pangu_alpha.training.learning_rate import learning_rate
 from pangu_alpha.training.loss_scale import SMALLEST, LossScaler
-from pangu_alpha.training.metrics import StepMetrics, Validation
+from pangu_alpha.training.metrics import StepMetrics
 from pangu_alpha.training.result import StepResult
 from pangu_alpha.training.resuming import require_same_run
 from pangu_alpha.training.scalars import update_scalars
@@ -76,8 +76,8 @@ class Trainer:
         self.progress = Progress()
         self.stop_signal: int | None = None
         """The signal that asked the run to stop, once all ranks have agreed on it."""
-        self.validation: Validation | None = None
-        """The last one of this start, which callbacks after `Validate` read."""
+        self.measured: dict[str, float] = {}
+        """What callbacks have measured after the last step, by name, for those after them."""
         self.spikes = SpikeDetector(config.spikes)
         self.last_spikes: list[Spike] = []
         """Those of the last step."""
@@ -140,15 +140,14 @@ class Trainer:
         yield
         self._report("training", self.progress.step)
 
-    def validate(self) -> float | None:
-        """Mean loss of a token of the validation data, or None when there is none.
+    def mean_loss(self, data: HeldOut) -> float:
+        """Of a token of validation data, in nats. The backend was made to measure.
 
         Raises:
             TrainingError: the loss is not finite.
         """
-        if self._backend.mean_loss is None:
-            return None
-        loss = self._backend.mean_loss()
+        assert self._backend.mean_loss is not None
+        loss = self._backend.mean_loss(data)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"step {self.progress.step}: the validation loss is {loss}: the weights have grown too large for some "
@@ -265,6 +264,7 @@ class Trainer:
 
     def _train_one_step(self) -> StepMetrics:
         config, progress = self.config, self.progress
+        self.measured = {}
         start = time.perf_counter()
         # Of the updates made, not of the steps: the first steps in float16 only look for a loss scale.
         scheduled_rate = learning_rate(config.schedule, progress.num_updates)

@@ -23,23 +23,22 @@ class _LossSums(nn.Cell):
 
 
 class LossEvaluator:
-    """Mean loss over all of `data`, without dropout; the ranks share the rows of each batch."""
+    """Mean loss over held-out data, without dropout; the ranks share the rows of each batch."""
 
-    def __init__(self, network: PanguAlpha, data: HeldOut, dp: int, rank: int) -> None:
-        self._data = data
-        rows = data.batch_size // dp
-        self._rows = slice(rank * rows, (rank + 1) * rows)
-        self._network = network
+    def __init__(self, network: PanguAlpha, dp: int = 1, rank: int = 0) -> None:
+        self._network, self._dp, self._rank = network, dp, rank
         self._sums = _LossSums(PanguAlphaLoss(network), dp)
         self.parts: list[tuple[float, int]] = []
         """Nats and scored tokens of each batch of the last time: two networks can be compared batch by batch."""
 
-    def mean_loss(self) -> float:
-        """Token-weighted mean, in nats."""
+    def mean_loss(self, data: HeldOut) -> float:
+        """Token-weighted mean over all of `data`, in nats."""
         self._sums.set_train(False)
         self.parts = []
-        for index in range(self._data.num_batches):
-            loss_sum, num_tokens = self._sums(*batch_tensors(self._data.batch(index, self._rows)))
+        num_rows = data.batch_size // self._dp
+        rows = slice(self._rank * num_rows, (self._rank + 1) * num_rows)
+        for index in range(data.num_batches):
+            loss_sum, num_tokens = self._sums(*batch_tensors(data.batch(index, rows)))
             self.parts.append((float(loss_sum), int(num_tokens)))
         self._network.set_train()
         return sum(loss for loss, _ in self.parts) / sum(count for _, count in self.parts)

@@ -46,6 +46,17 @@ class WholeNetwork:
         shifted = logits - logits.max(1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
+    def likeliest(self, prompt: str, number: int) -> str:
+        """What follows `prompt`, always the likeliest token, up to the end of the document."""
+        ids = list(self._tokenizer.encode(prompt))
+        start = len(ids)
+        while len(ids) < start + number:
+            # A place more than there are tokens: its row is what comes next.
+            ids.append(int(self.log_probabilities([*ids, 0])[-1].argmax()))
+            if ids[-1] == self._tokenizer.eod_id:
+                return self._tokenizer.decode(ids[start:-1])
+        return self._tokenizer.decode(ids[start:])
+
     def price(self, given: str, scored: str) -> tuple[float, int]:
         """Nats and number of the tokens of `scored`.
 
@@ -82,6 +93,23 @@ def _ocnli(data: Path, _: Any) -> Iterator[tuple[Texts, int]]:
                 ("", f"{one['sentence1'].rstrip('。')}?{word}，{one['sentence2']}") for word in ("对", "或许", "错")
             ]
             yield texts, ["entailment", "neutral", "contradiction"].index(one["label"])
+
+
+def _cmnli(data: Path, _: Any) -> Iterator[tuple[Texts, int]]:
+    for one in _records(data, "cmnli_public.zip", "cmnli_public/dev.json"):
+        if one["label"] != "-":
+            texts = [
+                ("", f"{one['sentence1'].rstrip('。')}?{word}，{one['sentence2']}") for word in ("对", "或许", "错")
+            ]
+            yield texts, ["entailment", "neutral", "contradiction"].index(one["label"])
+
+
+def _cmrc2019(data: Path, _: Any) -> Iterator[tuple[Texts, int]]:
+    for one in json.loads((data / "cmrc2019/cmrc2019_dev.json").read_text(encoding="utf-8"))["data"]:
+        for number, answer in enumerate(one["answers"], start=1):
+            left, right = one["context"].split(f"[BLANK{number}]")
+            left, right = (re.sub(r"\[BLANK\d\]", "……", part) for part in (left, right))
+            yield [(left, choice + right) for choice in one["choices"]], answer
 
 
 def _tnews(data: Path, records: Sequence[dict[str, Any]]) -> Iterator[tuple[Texts, int]]:
@@ -133,6 +161,8 @@ def _wsc(data: Path, _: Any) -> Iterator[tuple[Texts, int]]:
 INDEPENDENT: dict[str, Callable[[Path, Sequence[dict[str, Any]]], Iterator[tuple[Texts, int]]]] = {
     "c3": _c3,
     "ocnli": _ocnli,
+    "cmnli": _cmnli,
+    "cmrc2019": _cmrc2019,
     "tnews": _tnews,
     "iflytek": _iflytek,
     "afqmc": _afqmc,
@@ -140,3 +170,108 @@ INDEPENDENT: dict[str, Callable[[Path, Sequence[dict[str, Any]]], Iterator[tuple
     "chid": _chid,
     "cluewsc2020": _wsc,
 }
+
+
+def words_of(data: Path) -> Iterator[tuple[str, str]]:
+    """WPLC: what stands before the word, and the word."""
+    for line in (data / "wplc/test.jsonl").read_text(encoding="utf-8").splitlines():
+        one = json.loads(line)
+        yield one["masked_text"].split("<mask>")[0], one["correct_word"]
+
+
+Free = Iterator[tuple[str, list[str]]]
+"""The prompt and the right answers of each item."""
+
+
+def _read(passage: str, question: str) -> str:
+    return f"阅读文章：{passage}\n问：{question}\n答："
+
+
+def _cmrc2018(data: Path) -> Free:
+    for one in json.loads((data / "cmrc2018/cmrc2018_dev.json").read_text(encoding="utf-8")):
+        for query in one["qas"]:
+            yield _read(one["context_text"], query["query_text"]), query["answers"]
+
+
+def _drcd(data: Path) -> Free:
+    for article in json.loads((data / "drcd/DRCD_test.json").read_text(encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            for query in paragraph["qas"]:
+                yield _read(paragraph["context"], query["question"]), [one["text"] for one in query["answers"]]
+
+
+def _dureader(data: Path) -> Free:
+    for one in _records(data, "dureader.zip", "preprocessed/devset/zhidao.dev.json"):
+        (document,) = (document for document in one["documents"] if document["is_selected"])
+        yield _read(document["paragraphs"][document["most_related_para"]], one["question"]), one["answers"]
+
+
+def _webqa(data: Path) -> Free:
+    for one in json.loads((data / "webqa/me_test.ann.json").read_text(encoding="utf-8")).values():
+        answers = [answer for evidence in one["evidences"].values() for answer in evidence["answer"]]
+        yield f"问：{one['question']}\n答：", [answer for answer in answers if answer != "no_answer"]
+
+
+def _gaps(text: str, answers: Sequence[str]) -> Free:
+    """Passages of numbered sentences; the one with the gap comes last, and is cut there."""
+    for number, passage in enumerate(re.split(r"(?<=\n)(?=1 )", text)):
+        *sentences, query = (re.sub(r"^\S+ \|\|\| ", "", line).replace(" ", "") for line in passage.splitlines())
+        query, _, answer = query.partition("|||")
+        kept = "".join(sentence for sentence in sentences if "XXXXX" not in sentence)
+        yield kept + query.split("XXXXX")[0], [answer or answers[number]]
+
+
+def _pd(data: Path) -> Free:
+    with zipfile.ZipFile(data / "pd.zip") as file:
+        yield from _gaps(file.read("pd/pd.test").decode(), [])
+
+
+def _cft(data: Path) -> Free:
+    with zipfile.ZipFile(data / "cft.zip") as file:
+        yield from _gaps(file.read("cft.test.human").decode(), [])
+
+
+def _cmrc2017(data: Path) -> Free:
+    folder = data / "cmrc2017"
+    answers = (folder / "cloze.valid.answer").read_text(encoding="utf-8").splitlines()
+    text = (folder / "cloze.valid.doc_query").read_text(encoding="utf-8")
+    yield from _gaps(text, [line.split(" ||| ")[1] for line in answers])
+
+
+FREE: dict[str, Callable[[Path], Free]] = {
+    "cmrc2018": _cmrc2018,
+    "drcd": _drcd,
+    "dureader": _dureader,
+    "webqa": _webqa,
+    "pd": _pd,
+    "cft": _cft,
+    "cmrc2017": _cmrc2017,
+}
+
+
+def _parts(text: str) -> list[str]:
+    """Chinese characters, and words of letters or digits; punctuation does not count."""
+    return re.findall(r"[0-9a-z]+|[\u3400-\u9fff]", text.lower())
+
+
+def exact(answer: str, truth: str) -> float:
+    return float(_parts(answer) == _parts(truth))
+
+
+def f1(answer: str, truth: str) -> float:
+    """Of the longest common run."""
+    one, other = _parts(answer), _parts(truth)
+    runs = [(i, j) for i in range(len(one)) for j in range(i + 1, len(one) + 1)]
+    theirs = {tuple(other[i:j]) for i in range(len(other)) for j in range(i + 1, len(other) + 1)}
+    common = max((j - i for i, j in runs if tuple(one[i:j]) in theirs), default=0)
+    return 2 * common / (len(one) + len(other)) if one and other else float(one == other)
+
+
+def rouge_1(answer: str, truth: str) -> float:
+    one, other = _parts(answer), _parts(truth)
+    rest, common = list(other), 0
+    for part in one:
+        if part in rest:
+            rest.remove(part)
+            common += 1
+    return 2 * common / (len(one) + len(other)) if one and other else float(one == other)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mindspore import Tensor
-from tests.evaluation.tasks.independent import INDEPENDENT, WholeNetwork
+from tests.evaluation.tasks import independent
+from tests.evaluation.tasks.independent import FREE, INDEPENDENT, WholeNetwork
 
 from pangu_alpha.config import ModelConfig
 from pangu_alpha.errors import CheckpointError
@@ -90,6 +91,42 @@ def test_a_scorer_written_from_the_paper_agrees(
             assert record["prediction"]["mean"] == int(np.argmin(means))
             assert record["prediction"]["sum"] == int(np.argmin([nats for nats, _ in prices]))
             assert record["metrics"]["mean"] == float(np.argmin(means) == truth)
+
+
+def test_it_agrees_on_the_missing_word(
+    scorer: NetworkScorer, network: PanguAlpha, config: ModelConfig, pieces: Tokenizer, data_sets: Path, tmp_path: Path
+) -> None:
+    (plan,) = make_plans(TASKS["wplc"], data_sets, ["0"], 1, 1, None)
+    run_plan(plan, scorer, tmp_path)
+    _, *records = map(json.loads, (tmp_path / "answers" / plan.file).read_text(encoding="utf-8").splitlines())
+    whole = WholeNetwork(network, config, pieces)
+    for record, (left, word) in zip(records, independent.words_of(data_sets), strict=True):
+        nats, number = whole.price(left, word)
+        assert (record["nats"], record["tokens"]) == ([pytest.approx(nats, abs=1e-3)], [number])
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_it_agrees_on_free_answers(
+    name: str, scorer: NetworkScorer, network: PanguAlpha, config: ModelConfig, pieces: Tokenizer, data_sets: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """The prompt, the right answers, what an answer is worth, and where nothing is drawn the continuation itself."""
+    (plan,) = make_plans(TASKS[name], data_sets, ["0"], 1, 1, None)
+    run_plan(plan, scorer, tmp_path)
+    _, *records = map(json.loads, (tmp_path / "answers" / plan.file).read_text(encoding="utf-8").splitlines())
+    whole = WholeNetwork(network, config, pieces)
+    for record, (prompt, truths) in zip(records, FREE[name](data_sets), strict=True):
+        ((asked, _),) = record["prompts"]
+        assert asked == prompt
+        assert record["references"] == list(dict.fromkeys(truths)) or record["references"] == truths
+        answer, worth = record["continuation"].split("\n")[0], record["metrics"]
+        if "em" in worth:
+            assert worth["em"] == max(independent.exact(answer, truth) for truth in truths)
+            assert worth["f1"] == pytest.approx(max(independent.f1(answer, truth) for truth in truths))
+        elif "rouge_1" in worth:
+            assert worth["rouge_1"] == pytest.approx(max(independent.rouge_1(answer, truth) for truth in truths))
+        if plan.task.temperature == 0:
+            assert record["continuation"] == whole.likeliest(prompt, plan.task.max_new_tokens)
 
 
 def test_what_is_shared_changes_no_score(config: ModelConfig, pieces: Tokenizer, data_sets: Path) -> None:

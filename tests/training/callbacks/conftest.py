@@ -52,8 +52,8 @@ def trainer(tmp_path: Path) -> Any:
         is_main=True,
         config=SimpleNamespace(output=tmp_path, train=train, model=model, parallel=ParallelConfig()),
         progress=SimpleNamespace(step=0),
-        validate=lambda: 2.5,
-        validation=None,
+        mean_loss=lambda data: 2.5,
+        measured={},
         phase=phase,
         phases=phases,
         weights=weights,
@@ -73,7 +73,7 @@ def run(trainer: Any, steps: range, *callbacks: Any, record: Callable[[int], Ste
     for callback in callbacks:
         callback.on_start(trainer)
     for step in steps:
-        trainer.progress.step = step
+        trainer.progress.step, trainer.measured = step, {}
         for callback in callbacks:
             callback.on_step(trainer, record(step))
     for callback in callbacks:

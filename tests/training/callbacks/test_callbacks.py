@@ -20,6 +20,8 @@ from pangu_alpha.training.callbacks.validation import Validate, read_validations
 from pangu_alpha.training.metrics import StepMetrics
 from pangu_alpha.training.spikes import Spike
 
+HELD_OUT: Any = object()
+
 
 def test_metrics_of_steps_done_again_are_dropped(trainer: Any) -> None:
     path = trainer.config.output / "metrics.jsonl"
@@ -34,7 +36,7 @@ def test_metrics_of_steps_done_again_are_dropped(trainer: Any) -> None:
 
 def test_validation_runs_when_it_is_time_and_after_the_last_step(trainer: Any) -> None:
     trainer.config.train.steps = 6
-    run(trainer, range(1, 7), Validate())
+    run(trainer, range(1, 7), Validate(HELD_OUT))
     assert [(record["step"], record["validation_loss"]) for record in read_validations(trainer.config.output)] == [
         (4, 2.5),
         (6, 2.5),
@@ -44,19 +46,26 @@ def test_validation_runs_when_it_is_time_and_after_the_last_step(trainer: Any) -
 def test_other_ranks_validate_but_write_nothing(trainer: Any) -> None:
     trainer.is_main = False
     calls = []
-    trainer.validate = lambda: calls.append(1) or 2.5
-    run(trainer, range(1, 9), WriteMetrics(), Validate(), WriteTensorBoard(), PlotLoss())
-    assert len(calls) == 2
+    trainer.mean_loss = lambda data: calls.append(data) or 2.5
+    run(trainer, range(1, 9), WriteMetrics(), Validate(HELD_OUT), WriteTensorBoard(), PlotLoss())
+    assert calls == [HELD_OUT] * 2
     assert list(trainer.config.output.iterdir()) == []
 
 
 def test_validating_and_saving_are_reported(trainer: Any) -> None:
-    run(trainer, range(1, 5), Validate(), SaveCheckpoints())
+    run(trainer, range(1, 5), Validate(HELD_OUT), SaveCheckpoints())
     assert trainer.phases == ["validating", "saving"]
 
 
 def test_the_picture_shows_training_and_validation(trainer: Any) -> None:
-    run(trainer, range(1, 9), WriteMetrics(), Validate(), PlotLoss(), record=lambda step: metrics(step, 4.0 - step / 4))
+    run(
+        trainer,
+        range(1, 9),
+        WriteMetrics(),
+        Validate(HELD_OUT),
+        PlotLoss(),
+        record=lambda step: metrics(step, 4.0 - step / 4),
+    )
     with Image.open(trainer.config.output / "loss.png") as image:
         assert image.size[0] > 600
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20)}
@@ -67,7 +76,7 @@ def test_tensorboard_reads_the_events(trainer: Any) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     trainer.config.train.steps = 9
-    run(trainer, range(1, 10), Validate(), WriteTensorBoard())
+    run(trainer, range(1, 10), Validate(HELD_OUT), WriteTensorBoard())
     events = EventAccumulator(str(trainer.config.output / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Tensors("train/loss")] == list(range(1, 10))

@@ -123,25 +123,38 @@ class Plan:
 def what_ranks_do(
     arguments: argparse.Namespace, config: RunConfig, overrides: Sequence[str]
 ) -> tuple[RunConfig, tuple[str, ...]]:
-    """Train, or with --evaluate measure what was trained: the settings, and the command of every rank.
+    """Train, or with --evaluate or --tasks measure what was trained: the settings, and the command of every rank.
 
     A measurement has a folder of its own in that of the run, so that it touches no record of the training.
 
     Raises:
         CheckpointError: there is nothing to measure.
-        ConfigError: a text is not there.
+        ConfigError: a text or the data sets are not there, or what is to be done is not clear.
     """
     recipe = (arguments.recipe, *overrides)
-    if not arguments.evaluate:
+    if not arguments.evaluate and not arguments.tasks:
         return config, (*PANGU, "train", *recipe)
+    if arguments.evaluate and arguments.tasks:
+        raise ConfigError("--evaluate and --tasks: one after the other, please")
     checkpoints_at(config.output)
+    output = config.output / EVALUATION
+    words = _of_tasks(arguments, output) if arguments.tasks else _of_texts(arguments, output)
+    where = ("--checkpoint", str(config.output), "--recipe", *recipe, override("output", output))
+    return config.model_copy(update={"output": output}), (*PANGU, "evaluate", *words, *where)
+
+
+def _of_texts(arguments: argparse.Namespace, output: Path) -> tuple[str, ...]:
     if missing := [path for path in arguments.evaluate if not path.exists()]:
         raise ConfigError(f"--evaluate {missing[0]}: no such file or directory")
-    output = config.output / EVALUATION
-    words = ("--checkpoint", str(config.output), "--json", str(output / "perplexity.json"), "--input")
     texts = [str(path) for path in arguments.evaluate]
-    command = (*PANGU, "evaluate", "perplexity", *words, *texts, "--recipe", *recipe, override("output", output))
-    return config.model_copy(update={"output": output}), command
+    return ("perplexity", "--json", str(output / "perplexity.json"), "--input", *texts)
+
+
+def _of_tasks(arguments: argparse.Namespace, output: Path) -> tuple[str, ...]:
+    if arguments.data is None or not arguments.data.is_dir():
+        raise ConfigError(f"--tasks needs --data, the folder with the data sets, and {arguments.data} is none")
+    words = ("--tasks", arguments.tasks, "--shots", arguments.shots, "--data", str(arguments.data))
+    return ("tasks", *words, "--output", str(output / "tasks"))
 
 
 def describe(plan: Plan) -> str:

@@ -190,7 +190,8 @@ def _scored(question: Question, scores: Sequence[Score]) -> Record:
     means = [round(score.nats / score.num_tokens, 6) for score in scores]
     record = {**_facts(question), "nats": nats, "tokens": [score.num_tokens for score in scores], "mean": means}
     if question.task.method == "perplexity":
-        return {**record, "metrics": {"greedy": float(scores[0].is_greedy)}}
+        is_greedy = scores[0].is_greedy
+        return {**record, "metrics": {} if is_greedy is None else {"greedy": float(is_greedy)}}
     by_mean, by_sum = means.index(min(means)), nats.index(min(nats))
     truth = question.item.answer
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -170,7 +171,7 @@ class NetworkScorer:
         """
         self.tokenizer, self.window = tokenizer, config.seq_length
         self.row_tokens = ROW_TOKENS
-        self._config, self._facts = config, facts
+        self._network, self._config, self._facts = network, config, facts
         self._prices, self._tree = TreePrices(network).set_train(False), TreeNetwork(network).set_train(False)
         self._generator = Generator(network, config, tokenizer, batch_size)
         empty = Tensor(np.zeros((config.num_layers, 1, config.num_heads, 1, config.head_size)), compute_dtype(config))
@@ -184,6 +185,16 @@ class NetworkScorer:
     def forget(self) -> None:
         """Let go of what questions began with; the next ones compute it anew."""
         self._memory = self._nothing
+
+    @contextmanager
+    def asking(self, is_main: bool) -> Iterator[bool]:
+        """Inside, a network that is being trained answers. Gives `is_main`: whether this process is the one to ask."""
+        self.forget()  # its weights are others now
+        self._network.set_train(False)
+        try:
+            yield is_main
+        finally:
+            self._network.set_train()
 
     def score(self, questions: Sequence[Question]) -> list[list[Score]]:
         """See `Scorer`.

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pangu_alpha.checkpoint import Checkpoint
+from pangu_alpha.config import ModelConfig
 from pangu_alpha.evaluation.tasks.wording import Question
 from pangu_alpha.tokenizer import Tokenizer
+
+Facts = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,24 @@ class Score:
     nats: float
     """Sum of -ln p."""
     num_tokens: int
-    is_greedy: bool
-    """Whether each of them was the likeliest one."""
+    is_greedy: bool | None
+    """Whether each of them was the likeliest one; None where the scorer does not know."""
 
     @property
     def mean(self) -> float:
         """Nats of a token: the logarithm of what the paper calls the perplexity of a candidate."""
         return self.nats / self.num_tokens
+
+
+def network_facts(checkpoint: Checkpoint, parameters: int, tokenizer: Tokenizer, config: ModelConfig) -> Facts:
+    """What tells a trained network from other scorers, whoever computes it."""
+    return {
+        "name": str(checkpoint.path),
+        "step": checkpoint.step,
+        "parameters": parameters,
+        "tokenizer": tokenizer.fingerprint,
+        "window": config.seq_length,
+    }
 
 
 class Scorer(Protocol):
@@ -37,7 +52,7 @@ class Scorer(Protocol):
     def window(self) -> int:
         """Tokens that it sees at once."""
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> Facts:
         """What tells it from other scorers, as JSON has it; `name` and, for a network, `parameters` are among it."""
 
     def score(self, questions: Sequence[Question]) -> list[list[Score]]:

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
-from pangu_alpha.evaluation.tasks.results import LABELS, Result
+from pangu_alpha.evaluation.tasks.results import LABELS, Result, read_answers, summarise
+from pangu_alpha.files import write_text
+from pangu_alpha.records import to_json
 
 Format = Literal["text", "markdown", "latex"]
 FORMATS: tuple[str, ...] = get_args(Format)
+RESULTS = "results.json"
+_FILES: dict[Format, str] = {"text": "table.txt", "markdown": "table.md", "latex": "table.tex"}
 _SHOTS = {"0": "zero-shot", "1": "one-shot", "few": "few-shot"}
 _COLUMNS = ("here [95 %]", "2.6B", "13B")
+
+
+def write_results(folder: Path) -> list[Result]:
+    """Make results.json and the tables of the answers in `folder`, beside them.
+
+    Raises:
+        DataError: it holds no answers.
+    """
+    results = summarise(read_answers(folder))
+    write_text(folder / RESULTS, to_json([result.as_json() for result in results], indent=2) + "\n")
+    for kind, name in _FILES.items():
+        write_text(folder / name, format_table(results, kind) + "\n")
+    return results
 
 
 def format_table(results: Sequence[Result], kind: Format) -> str:

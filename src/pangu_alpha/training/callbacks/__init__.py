@@ -1,5 +1,6 @@
 """What is hung on the training loop, one file a callback."""
 
+from pangu_alpha.data import HeldOut
 from pangu_alpha.training.callbacks.account import WriteAccount
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
@@ -11,12 +12,18 @@ from pangu_alpha.training.callbacks.tensorboard import WriteTensorBoard
 from pangu_alpha.training.callbacks.validation import Validate
 
 
-def default_callbacks() -> list[Callback]:
-    """Those of `pangu train`, in the order that they rely on: pictures after the numbers, the checkpoint after them."""
+def default_callbacks(validation_data: HeldOut | None = None, *others: Callback) -> list[Callback]:
+    """Those of `pangu train`, in the order that they rely on: pictures after the numbers, the checkpoint after them.
+
+    Args:
+        validation_data: looked at now and then.
+        others: what else measures the network.
+    """
     return [
         WriteMetrics(),
         ReportSpikes(),
-        Validate(),
+        *([] if validation_data is None else [Validate(validation_data)]),
+        *others,
         WriteTensorBoard(),
         PlotLoss(),
         SaveCheckpoints(),

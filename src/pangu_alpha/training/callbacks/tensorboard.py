@@ -17,7 +17,7 @@ _SCALARS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "matmul_s
 
 
 class WriteTensorBoard(Callback):
-    """Scalars of every step under tensorboard/ in the run's directory. It comes after `Validate` in the list."""
+    """Scalars of every step under tensorboard/ in the run's directory, and what callbacks before this one measure."""
 
     _writer: Writer
 
@@ -34,9 +34,8 @@ class WriteTensorBoard(Callback):
             return
         for name in _SCALARS:
             self._writer.add_scalar(f"train/{name}", getattr(metrics, name), metrics.step)
-        validation = trainer.validation
-        if validation is not None and validation.step == metrics.step:
-            self._writer.add_scalar("validation/loss", validation.loss, validation.step)
+        for name, value in trainer.measured.items():
+            self._writer.add_scalar(name, value, metrics.step)
         if metrics.step % trainer.config.train.validate_every == 0:
             self._writer.flush()
 

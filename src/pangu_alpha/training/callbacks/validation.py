@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pangu_alpha.config import perplexity
 from pangu_alpha.console import say
+from pangu_alpha.data import HeldOut
 from pangu_alpha.records import append_record, drop_after, read_records
 from pangu_alpha.run_folder import VALIDATIONS
 from pangu_alpha.training.callbacks.base import Callback
-from pangu_alpha.training.metrics import StepMetrics, Validation
+from pangu_alpha.training.metrics import StepMetrics
 
 if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 class Validate(Callback):
     """Writes the loss on all validation data to validation.jsonl, every `train.validate_every` steps and at the end."""
+
+    def __init__(self, data: HeldOut) -> None:
+        """Measure on `data`."""
+        self._data = data
 
     def on_start(self, trainer: Trainer) -> None:
         """Forget validations of steps that will be done again."""
@@ -31,10 +36,8 @@ class Validate(Callback):
         if metrics.step % train.validate_every and metrics.step != train.steps:
             return
         with trainer.phase("validating"):
-            loss = trainer.validate()
-        if loss is None:
-            return
-        trainer.validation = Validation(metrics.step, loss)
+            loss = trainer.mean_loss(self._data)
+        trainer.measured["validation/loss"] = loss
         if not trainer.is_main:
             return
         record = {"step": metrics.step, "validation_loss": loss, "perplexity": perplexity(loss)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.evaluation.tasks.catalogue import (
     afqmc,
@@ -75,3 +76,25 @@ def choose_tasks(names: Iterable[str], settings: Iterable[str] = ()) -> list[Tas
             raise ConfigError(f"{setting}: {name} is not among the tasks to be measured ({', '.join(chosen)})")
         chosen[name] = with_setting(chosen[name], setting_name, value)
     return list(chosen.values())
+
+
+def without_free_text(tasks: Iterable[Task], names: Collection[str]) -> list[Task]:
+    """Those that a network which ranks share can answer: its programs know losses, and write no text.
+
+    Args:
+        tasks: what `names` stand for.
+        names: what was asked for. Members of a group are left out with a line.
+
+    Raises:
+        ConfigError: a task of free answers was asked for by its own name, or nothing is left.
+    """
+    found = list(tasks)
+    free = [task.name for task in found if task.method == "generation"]
+    why = "answered in free text, which a network that ranks share does not write"
+    if asked := [name for name in free if name in names]:
+        raise ConfigError(f"{', '.join(asked)}: {why}. Leave it out, or measure the checkpoint in one process")
+    if free:
+        say(f"left out, since they are {why}: {', '.join(free)}")
+    if len(free) == len(found):
+        raise ConfigError(f"no task of {', '.join(names)} is left")
+    return [task for task in found if task.name not in free]

@@ -16,7 +16,7 @@ step() {
     echo "== $name: ok, $((SECONDS - start)) s"
 }
 
-step install install requirements.txt requirements-corpus.txt requirements-dev.txt
+step install install requirements.txt requirements-corpus.txt requirements-harness.txt requirements-dev.txt
 step style .venv/bin/ruff check .
 step format .venv/bin/ruff format --check .
 step types .venv/bin/mypy

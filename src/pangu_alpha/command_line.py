@@ -44,6 +44,7 @@ _FAILURES = {
 EXTRAS = {
     **dict.fromkeys(("ahocorasick", "fasttext", "fastwarc", "opencc", "pyarrow", "resiliparse"), "corpus"),
     "jieba": "published-tokenizer",
+    "lm_eval": "harness",
     "matplotlib": "pictures",
     "ray": "corpus-cluster",
     "tensorboard": "tensorboard",
@@ -104,7 +105,8 @@ def run_program(name: str, work: Callable[[], int]) -> int:
         if package not in EXTRAS:
             raise
         extra = EXTRAS[package]
-        pinned = "requirements-corpus.txt" if extra.startswith("corpus") else "requirements.txt"
+        part = extra.partition("-")[0]
+        pinned = f"requirements-{part}.txt" if part in ("corpus", "harness") else "requirements.txt"
         way_out = f"the project's extra {extra} brings it, and so does `pip install -r {pinned}`"
         return _complain(name, f"this needs {package}, which is not installed: {way_out}", 2)
     except MemoryError as error:

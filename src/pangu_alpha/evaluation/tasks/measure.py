@@ -112,11 +112,26 @@ def make_plans(
         if number != 0 and others is None:
             others = load_items(task, root, task.shot_split, seed)
         for one in range(seed, seed + (num_seeds if number != 0 else 1)):
-            chosen = choose_examples(task, others or [], number, one)
-            used = {item.id for group in chosen.values() for item in group} if others is items else set()
-            measured = sample([item for item in items if item.id not in used], limit, seed)
-            texts = {group: [example(task, item) for item in examples] for group, examples in chosen.items()}
-            yield Plan(task, kind, one, measured, texts)
+            measured, texts = _with_examples(task, items, others or [], number, one)
+            yield Plan(task, kind, one, sample(measured, limit, seed), texts)
+
+
+def make_plan(task: Task, root: Path, number: int | None, seed: int) -> Plan:
+    """All items of a task after `number` worked examples (None: as many as have room); errors as `make_plans`."""
+    items = load_items(task, root, task.split, seed)
+    is_same = task.shot_split == task.split
+    others = items if is_same or number == 0 else load_items(task, root, task.shot_split, seed)
+    return Plan(task, "few", seed, *_with_examples(task, items, others, number, seed))
+
+
+def _with_examples(
+    task: Task, items: list[Item], others: list[Item], number: int | None, seed: int
+) -> tuple[list[Item], dict[str, list[str]]]:
+    """The items that are measured, and the texts of examples by group."""
+    chosen = choose_examples(task, others, number, seed)
+    used = {item.id for group in chosen.values() for item in group} if others is items else set()
+    texts = {group: [example(task, item) for item in examples] for group, examples in chosen.items()}
+    return [item for item in items if item.id not in used], texts
 
 
 def run_plan(plan: Plan, scorer: Scorer, folder: Path, chunk: int = CHUNK) -> None:

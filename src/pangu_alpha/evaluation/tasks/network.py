@@ -197,12 +197,16 @@ class NetworkScorer:
             self._network.set_train()
 
     def score(self, questions: Sequence[Question]) -> list[list[Score]]:
-        """See `Scorer`.
+        """See `Scorer`; errors as `score_candidates`."""
+        return self.score_candidates([question.candidates for question in questions])
+
+    def score_candidates(self, questions: Sequence[Sequence[Candidate]]) -> list[list[Score]]:
+        """A score for each candidate of each question.
 
         Raises:
             CheckpointError: the network gives numbers that are not finite.
         """
-        memory = self._remember([candidate for question in questions for candidate in question.candidates])
+        memory = self._remember([candidate for candidates in questions for candidate in candidates])
         scores: list[list[Score]] = [[] for _ in questions]
         for tree, owners in self._pack(questions, memory):
             for owner, score in zip(owners, self._compute(tree, memory), strict=True):
@@ -221,16 +225,21 @@ class NetworkScorer:
         )
         # A draw depends on the question itself, so that it is the same in any company.
         numbers = [zlib.crc32(question.item.id.encode()) for question in questions]
-        prompts = [question.candidates[0].ids for question in questions]
-        return [found.text for found in self._generator.generate(prompts, options, numbers)]
+        return self.continue_prompts([question.candidates[0].ids for question in questions], options, numbers)
 
-    def _pack(self, questions: Sequence[Question], memory: Memory) -> Iterator[tuple[Tree, list[int]]]:
+    def continue_prompts(
+        self, prompts: Sequence[Sequence[int]], options: SamplingOptions, draws: Sequence[int]
+    ) -> list[str]:
+        """What follows each prompt; `draws` as in `Generator.stream`."""
+        return [found.text for found in self._generator.generate(prompts, options, draws)]
+
+    def _pack(self, questions: Sequence[Sequence[Candidate]], memory: Memory) -> Iterator[tuple[Tree, list[int]]]:
         """Trees that fit a row, and which question each of their candidates belongs to."""
         tree, owners = self._new_tree(memory), list[int]()
-        for number, question in enumerate(questions):
+        for number, candidates in enumerate(questions):
             # The candidates of a question stay together where a row can hold them.
-            whole = self._new_tree(memory).num_new(question.candidates)
-            parts = [question.candidates] if whole < self.row_tokens else [(one,) for one in question.candidates]
+            whole = self._new_tree(memory).num_new(candidates)
+            parts = [candidates] if whole < self.row_tokens else [[one] for one in candidates]
             for part in parts:
                 if owners and len(tree.tokens) + tree.num_new(part) > self.row_tokens:
                     yield tree, owners
@@ -271,7 +280,8 @@ class NetworkScorer:
         num_tokens, num_rows = _bucket(len(tree.tokens)), _bucket(len(scored))
         ids, positions = np.zeros((1, num_tokens), np.int32), np.zeros((1, num_tokens), np.int32)
         ids[0, : len(tree.tokens)] = tree.tokens
-        positions[0, : len(tree.tokens)] = np.maximum(tree.depths, 0)
+        # A last token that predicts nothing may stand behind the window (`loglikelihood_rolling` of the harness).
+        positions[0, : len(tree.tokens)] = np.clip(tree.depths, 0, self.window - 1)
         rows, labels = np.zeros(num_rows, np.int32), np.zeros((num_rows, 1), np.int32)
         rows[: len(scored)] = [tree.parents[node] for node in scored]
         labels[: len(scored), 0] = [tree.tokens[node] for node in scored]

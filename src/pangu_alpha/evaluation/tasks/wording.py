@@ -116,7 +116,7 @@ def _candidates(
         if start == len(ids):
             raise DataError(f"{task.name}: item {item.id} leaves nothing to score with the choice {choice!r}")
         found.append(Candidate(ids, start, context, scored))
-    return _from_the_same_token(found)
+    return from_the_same_token(found)
 
 
 def first_scored(ids: Sequence[int], context: str, tokenizer: Tokenizer) -> int:
@@ -146,7 +146,7 @@ def common_length(first: Sequence[int], second: Sequence[int]) -> int:
     return next((number for number, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
-def _from_the_same_token(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def from_the_same_token(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Let candidates with one context be scored from one place: else one pays for a token that another has free."""
     starts: dict[str, int] = {}
     firsts: dict[str, Candidate] = {}

@@ -25,6 +25,7 @@ from pangu_alpha.evaluation.tasks.scorer import Score
 from pangu_alpha.evaluation.tasks.wording import Candidate, first_scored, from_the_same_token
 from pangu_alpha.evaluation.windows import Window, sliding_windows
 from pangu_alpha.inference.sampling import SamplingOptions
+from pangu_alpha.runtime.device import prepare_environment
 
 NAME = "pangu"
 DEVICES = ("cpu", "ascend", "gpu")
@@ -88,6 +89,7 @@ class PanguLM(LM):
             raise ConfigError(f"the model pangu knows no argument {', '.join(others)}: it has {allowed}")
         if not str(batch_size).isdecimal() or int(batch_size) < 1:
             raise ConfigError(f"batch_size is {batch_size}, but it must be a whole number from 1 on")
+        prepare_environment(verbose=False)  # where the harness is used as a library, nobody has
         from pangu_alpha.evaluation.tasks.network import NetworkScorer
         from pangu_alpha.evaluation.tasks.scorer import network_facts
         from pangu_alpha.inference import load_trained

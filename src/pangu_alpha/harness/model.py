@@ -24,7 +24,6 @@ from pangu_alpha.evaluation.tasks.measure import CHUNK
 from pangu_alpha.evaluation.tasks.scorer import Score
 from pangu_alpha.evaluation.tasks.wording import Candidate, first_scored, from_the_same_token
 from pangu_alpha.evaluation.windows import Window, sliding_windows
-from pangu_alpha.inference.sampling import SamplingOptions
 from pangu_alpha.runtime.device import prepare_environment
 
 NAME = "pangu"
@@ -89,7 +88,8 @@ class PanguLM(LM):
             raise ConfigError(f"the model pangu knows no argument {', '.join(others)}: it has {allowed}")
         if not str(batch_size).isdecimal() or int(batch_size) < 1:
             raise ConfigError(f"batch_size is {batch_size}, but it must be a whole number from 1 on")
-        prepare_environment(verbose=False)  # where the harness is used as a library, nobody has
+        # Before MindSpore is imported, which nothing above does: else it is several times slower.
+        prepare_environment(verbose=False)
         from pangu_alpha.evaluation.tasks.network import NetworkScorer
         from pangu_alpha.evaluation.tasks.scorer import network_facts
         from pangu_alpha.inference import load_trained
@@ -183,6 +183,8 @@ class PanguLM(LM):
 
     def _continue(self, requests: Sequence[Instance]) -> list[str]:
         """Of requests that are to be continued alike."""
+        from pangu_alpha.inference import SamplingOptions
+
         wanted: Mapping[str, Any] = requests[0].args[1]
         if unknown := [name for name in wanted if name not in _GENERATION]:
             raise ConfigError(f"the model pangu cannot generate with {', '.join(unknown)}: {', '.join(_GENERATION)}")

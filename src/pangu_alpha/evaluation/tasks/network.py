@@ -28,6 +28,8 @@ from pangu_alpha.tokenizer import Tokenizer
 
 ROW_TOKENS = 512
 """Tokens computed at once: enough to keep a processor busy, and few enough that the mask of a tree stays small."""
+LONG_ROW_TOKENS = 1024
+"""The same for a question whose candidates have much in common and do not fit into such a row together."""
 LEAST_REMEMBERED = 32
 """Tokens that questions must have in common before their keys and values are kept."""
 _BUCKETS = (128, 512, 1024, 2048, 4096, 8192)
@@ -239,7 +241,7 @@ class NetworkScorer:
         for number, candidates in enumerate(questions):
             # The candidates of a question stay together where a row can hold them.
             whole = self._new_tree(memory).num_new(candidates)
-            parts = [candidates] if whole < self.row_tokens else [[one] for one in candidates]
+            parts = [candidates] if whole < self.row_tokens else self._split(candidates, memory)
             for part in parts:
                 if owners and len(tree.tokens) + tree.num_new(part) > self.row_tokens:
                     yield tree, owners
@@ -249,6 +251,16 @@ class NetworkScorer:
                     owners.append(number)
         if owners:
             yield tree, owners
+
+    def _split(self, candidates: Sequence[Candidate], memory: Memory) -> list[list[Candidate]]:
+        """The candidates of a question in parts, each as many as a long row can hold."""
+        parts: list[list[Candidate]] = []
+        for candidate in candidates:
+            if parts and self._new_tree(memory).num_new([*parts[-1], candidate]) < LONG_ROW_TOKENS:
+                parts[-1].append(candidate)
+            else:
+                parts.append([candidate])
+        return parts
 
     def _new_tree(self, memory: Memory) -> Tree:
         root = memory.tokens[-1] if memory.tokens else self.tokenizer.eod_id

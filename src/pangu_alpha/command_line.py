@@ -57,12 +57,19 @@ _MAX_NAME = 200
 class Parser(argparse.ArgumentParser):
     """Takes the words that belong to no option wherever they stand: `pangu train tiny_cpu -v train.steps=2`."""
 
+    passes_on = False
+    """Whether all words, options too, are another program's: they become the list `words`."""
     _is_mixing = False
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """See `argparse`, which leaves a parser with verbs out of `parse_known_intermixed_args`, and its children."""
+        if self.passes_on:
+            if not args or args[0] in ("-h", "--help"):
+                self.print_help()
+                self.exit()
+            return argparse.Namespace(words=list(args)), []
         if self._is_mixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._is_mixing = True  # the method below comes back here

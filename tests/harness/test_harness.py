@@ -14,12 +14,13 @@ from lm_eval.models.dummy import DummyLM
 from lm_eval.tasks import TaskManager
 from tests.harness.conftest import Project
 
+from pangu_alpha.cli.evaluate_harness import with_defaults
 from pangu_alpha.errors import ConfigError, DataError
 from pangu_alpha.evaluation.tasks.catalogue import TASKS
 from pangu_alpha.evaluation.tasks.examples import MAX_EXAMPLES
 from pangu_alpha.evaluation.tasks.measure import make_plans, run_plan
 from pangu_alpha.evaluation.tasks.network import NetworkScorer
-from pangu_alpha.harness.__main__ import with_defaults
+from pangu_alpha.evaluation.tasks.results import read_answers, summarise
 from pangu_alpha.harness.files import FOLDER, task_files
 from pangu_alpha.harness.model import PanguLM, TokenSum
 
@@ -31,13 +32,13 @@ def model(project: Project) -> PanguLM:
     return PanguLM(checkpoint=str(project.run))
 
 
-def evaluate(model: Any, project: Project, tasks: list[str], shots: int, **metadata: Any) -> dict[str, Any]:
+def evaluate(model: Any, project: Project, tasks: list[str], number: int | None, **metadata: Any) -> dict[str, Any]:
     manager = TaskManager(
         include_path=str(FOLDER), include_defaults=False, metadata={"data": str(project.data), **metadata}
     )
     names: list[Any] = [f"pangu_{name}" for name in tasks]
     found = lm_eval.simple_evaluate(
-        model=model, tasks=names, num_fewshot=shots, task_manager=manager, bootstrap_iters=0
+        model=model, tasks=names, num_fewshot=number, task_manager=manager, bootstrap_iters=0
     )
     assert found is not None
     return {name.removeprefix("pangu_"): samples for name, samples in found["samples"].items()}
@@ -76,9 +77,32 @@ def test_every_task_has_our_own_numbers(shots: int, model: PanguLM, project: Pro
 @pytest.mark.parametrize("name", ["c3", "cmrc2018", "cmnli"])
 def test_so_it_has_with_few_shots(name: str, model: PanguLM, project: Project, tmp_path: Path) -> None:
     """What has no room is left out alike."""
-    shots = TASKS[name].few or MAX_EXAMPLES
-    samples = evaluate(model, project, [name], shots, checkpoint=str(project.run))
-    require_same(samples[name], our_answers(model, project, name, "few", tmp_path))
+    ours = our_answers(model, project, name, "few", tmp_path)
+    for number, more in ((TASKS[name].few or MAX_EXAMPLES, {}), (None, {"shots": "few"})):
+        samples = evaluate(model, project, [name], number, checkpoint=str(project.run), **more)
+        require_same(samples[name], ours)
+
+
+def test_metadata_set_what_is_asked(model: PanguLM, project: Project) -> None:
+    (samples,) = evaluate(model, project, ["tnews"], 0, **{"tnews.num_choices": 0, "c3.split": "test"}).values()
+    assert len(samples[0]["doc"]["choices"]) == 15
+    one, other = (evaluate(model, project, ["tnews"], 0, seed=seed)["tnews"] for seed in (1, 2))
+    assert [sample["doc"]["choices"] for sample in one] != [sample["doc"]["choices"] for sample in other]
+    for wrong in ({"tnews.choices": 0}, {"shots": 3}, {"seed": "x"}):
+        with pytest.raises(ConfigError):
+            evaluate(model, project, ["tnews"], 0, **wrong)
+
+
+def test_choices_that_go_to_one_item_each(model: PanguLM, project: Project, tmp_path: Path) -> None:
+    ours = our_answers(model, project, "cmrc2019", "0", tmp_path)
+    (wanted,) = (one.value for one in summarise(read_answers(tmp_path)) if one.metric == "one_to_one")
+    manager = TaskManager(
+        include_path=str(FOLDER), include_defaults=False,
+        metadata={"data": str(project.data), "checkpoint": str(project.run)},
+    )  # fmt: skip
+    found = lm_eval.simple_evaluate(model=model, tasks=["pangu_cmrc2019"], task_manager=manager, bootstrap_iters=0)
+    assert found is not None and len(ours) == 8
+    assert 100 * found["results"]["pangu_cmrc2019"]["acc_one_to_one,none"] == pytest.approx(wanted)
 
 
 def test_another_model_is_asked_the_same(model: PanguLM, project: Project) -> None:
@@ -175,7 +199,17 @@ def test_a_long_context_is_cut_at_its_beginning(model: PanguLM) -> None:
 
 
 def test_the_command_works_offline_and_says_what_is_missing(project: Project) -> None:
-    asked = ("pangu_alpha.harness", "--model_args", "checkpoint=run", "--tasks", "pangu_c3", "--limit", "2")
+    asked = (
+        "pangu_alpha.cli.main",
+        "evaluate",
+        "harness",
+        "--model_args",
+        "checkpoint=run",
+        "--tasks",
+        "pangu_c3",
+        "--limit",
+        "2",
+    )
     done = project.python(*asked, "--metadata", "data=data_sets", "--output_path", "out")
     assert done.returncode == 0 and "acc_mean" in done.stdout, done.stderr
     done = project.python(*asked)
@@ -187,6 +221,7 @@ def test_defaults_give_way() -> None:
     ours = ["--model", "pangu", "--include_path", str(FOLDER)]
     assert with_defaults(["--tasks", "pangu_c3"]) == ["run", "--tasks", "pangu_c3", *ours]
     assert with_defaults(["run", "-M", "hf", "--include_path=x"]) == ["run", "-M", "hf", "--include_path=x"]
+    assert with_defaults(["-C", "own.yaml"]) == ["run", "-C", "own.yaml", *ours[2:]]
     assert with_defaults(["ls", "tasks"]) == ["ls", "tasks", *ours[2:]]
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pangu_alpha.cli import evaluate_tasks, perplexity
+from pangu_alpha.cli import evaluate_harness, evaluate_tasks, perplexity
 from pangu_alpha.console import progress
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import write_text
@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `perplexity`, `ngrams` and what `evaluate_tasks` has."""
     parser.epilog = (
         "examples:\n  pangu evaluate perplexity --checkpoint runs/tiny_cpu --input validation.jsonl\n"
-        "  pangu evaluate ngrams --train train.jsonl --input validation.jsonl\n" + evaluate_tasks.EXAMPLES
+        "  pangu evaluate ngrams --train train.jsonl --input validation.jsonl\n"
+        f"{evaluate_tasks.EXAMPLES}\n{evaluate_harness.EXAMPLE}"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     perplexity.add_arguments(
@@ -43,12 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     ngrams.add_argument("--train", nargs="+", type=Path, required=True, metavar="PATH", help=f"text to count: {_PATHS}")
     evaluate_tasks.declare(actions)
+    evaluate_harness.declare(actions)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out `pangu evaluate ...`."""
     if arguments.action in evaluate_tasks.NAMES:
         evaluate_tasks.run(arguments)
+        return
+    if arguments.action == evaluate_harness.NAME:
+        evaluate_harness.run(arguments.words)
         return
     if arguments.action == "perplexity":
         results = perplexity.measure(arguments)

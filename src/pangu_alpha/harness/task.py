@@ -21,9 +21,10 @@ from lm_eval.api.task import TaskConfig
 
 from pangu_alpha.checkpoint import load_from
 from pangu_alpha.errors import ConfigError
-from pangu_alpha.evaluation.tasks.catalogue import TASKS
+from pangu_alpha.evaluation.tasks.catalogue import choose_tasks
 from pangu_alpha.evaluation.tasks.examples import MAX_EXAMPLES
 from pangu_alpha.evaluation.tasks.measure import Plan, judge, make_plan
+from pangu_alpha.evaluation.tasks.results import one_to_one
 from pangu_alpha.evaluation.tasks.task import Item, Task
 from pangu_alpha.evaluation.tasks.wording import ask, fill
 from pangu_alpha.tokenizer import Tokenizer, load_tokenizer
@@ -37,18 +38,23 @@ class PanguTask(HarnessTask):
     """Made by the harness from a file of `task_files/`, whose `metadata` names the task.
 
     More of `metadata`, which `--metadata` and `--model_args` add to: `data`, the folder of the data sets; `seed`, of
-    examples and wrong choices (1); `checkpoint` and `tokenizer`, by which prompts are made to fit the network's window
-    as in `pangu evaluate tasks`. Without these the model cuts them at their beginning.
+    examples and wrong choices (1); `shots: few`, as many examples as the task has by itself; `TASK.FIELD`, settings of
+    tasks; `checkpoint` and `tokenizer`, by which prompts are made to fit the network's window as in `pangu evaluate
+    tasks`. Without these the model cuts them at their beginning.
     """
 
     VERSION = 1.0
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Raises:
-        ConfigError: no folder of data sets is named.
+        ConfigError: no folder of data sets is named, or a setting is wrong.
         """
         metadata = dict(config.get("metadata") or {})
-        self.task: Task = TASKS[metadata["task"]]
+        name = metadata["task"]
+        settings = [f"{key}={value}" for key, value in metadata.items() if key.startswith(f"{name}.")]
+        self.task: Task = choose_tasks([name], settings)[0]
+        if metadata.get("shots", "few") != "few":
+            raise ConfigError(f"--metadata shots={metadata['shots']}: it can be few; numbers are --num_fewshot's")
         self.OUTPUT_TYPE = "generate_until" if self.task.method == "generation" else "multiple_choice"
         self._config = TaskConfig(
             task=config["task"],
@@ -57,6 +63,7 @@ class PanguTask(HarnessTask):
             fewshot_delimiter=self.task.separator,
             generation_kwargs=_decoding(self.task) if self.OUTPUT_TYPE == "generate_until" else None,
             metadata={**metadata, "version": self.VERSION},
+            num_fewshot=(self.task.few or MAX_EXAMPLES) if "shots" in metadata else None,
         )
         self._training_docs = self._fewshot_docs = self._instances = None
         from lm_eval.filters import build_filter_ensemble
@@ -68,6 +75,8 @@ class PanguTask(HarnessTask):
                 f"{config['task']} needs the folder of its data sets: --metadata data=DIR, or {DATA}=DIR in the "
                 "environment"
             )
+        if not str(metadata.get("seed", 1)).isdecimal():
+            raise ConfigError(f"--metadata seed={metadata['seed']}: it must be a whole number")
         self._data, self._seed = Path(str(data)), int(metadata.get("seed", 1))
         self._plans: dict[int, Plan] = {}
 
@@ -181,16 +190,25 @@ class PanguTask(HarnessTask):
             return {**perplexity, "word_perplexity": (nats[0], 1), "greedy": float(results[0][1])}
         item = _item(doc)
         lengths = [len(fill(self.task.scored, item, choice)) for choice in item.choices]
-        by_tokens = {} if None in tokens else {"acc_mean": _is_right(results, tokens, doc, 6)}
+        by_tokens = {} if None in tokens else {"acc_mean": _is_right(results, tokens, doc)}
         return {
             **by_tokens,
+            **self._one_to_one(results, tokens, doc),
             "acc": float(nats.index(min(nats)) == doc["answer"]),
-            "acc_norm": _is_right(results, lengths, doc, 6),
+            "acc_norm": _is_right(results, lengths, doc),
         }
+
+    def _one_to_one(self, results: Sequence[Any], tokens: Sequence[Any], doc: Doc) -> dict[str, Any]:
+        """What `acc_one_to_one` is computed of, where a group's items share their choices."""
+        if not self.task.one_to_one or None in tokens:
+            return {}
+        record = {"group": doc["group"], "mean": _means(results, tokens), "answer": doc["answer"]}
+        return {"acc_one_to_one": record}
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
         """How the items of each measure come together."""
-        return {name: _perplexity if "perplexity" in name else mean for name in self._measures()}
+        special = {"perplexity": _perplexity, "word_perplexity": _perplexity, "acc_one_to_one": _share_of_one_to_one}
+        return {name: special.get(name, mean) for name in self._measures()}
 
     def higher_is_better(self) -> dict[str, bool]:
         """Everything but a perplexity."""
@@ -200,7 +218,7 @@ class PanguTask(HarnessTask):
         if self.task.method == "perplexity":
             return ("perplexity", "word_perplexity", "greedy")
         if self.task.method == "choice":
-            return ("acc_mean", "acc", "acc_norm")
+            return ("acc_mean", "acc", "acc_norm", *(["acc_one_to_one"] if self.task.one_to_one else []))
         return tuple(judge(self.task.metric, "", [""]))
 
 
@@ -223,9 +241,17 @@ def _item(doc: Doc) -> Item:
     return Item(doc["id"], doc["fields"], choices, doc["answer"], references, doc["group"])
 
 
-def _is_right(results: Sequence[Any], lengths: Sequence[Any], doc: Doc, digits: int) -> float:
-    means = [round(-float(found) / length, digits) for (found, _), length in zip(results, lengths, strict=True)]
+def _means(results: Sequence[Any], lengths: Sequence[Any]) -> list[float]:
+    return [round(-float(found) / length, 6) for (found, _), length in zip(results, lengths, strict=True)]
+
+
+def _is_right(results: Sequence[Any], lengths: Sequence[Any], doc: Doc) -> float:
+    means = _means(results, lengths)
     return float(means.index(min(means)) == doc["answer"])
+
+
+def _share_of_one_to_one(records: Sequence[Doc]) -> float:
+    return mean(one_to_one(records))
 
 
 def _perplexity(pairs: Sequence[tuple[float, int]]) -> float:

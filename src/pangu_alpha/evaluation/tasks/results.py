@@ -139,11 +139,16 @@ def _columns(task: Task, records: Sequence[Record]) -> dict[str, NDArray[np.floa
     for metric in records[0]["metrics"]:
         columns[metric] = np.array([[record["metrics"][metric], 1.0] for record in records])
     if task.one_to_one:
-        columns["one_to_one"] = np.array([[hit, 1.0] for hit in _one_to_one(records)])
+        columns["one_to_one"] = np.array([[hit, 1.0] for hit in one_to_one(records)])
     return columns
 
 
-def _one_to_one(records: Sequence[Record]) -> list[float]:
+def one_to_one(records: Sequence[Record]) -> list[float]:
+    """1 for each item that is right when each choice of a group goes to one of its items, the cheapest way in all.
+
+    Args:
+        records: `group`, `mean` (of each choice) and `answer` of all items.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
     for number, record in enumerate(records):
         groups[record["group"]].append(number)

@@ -13,8 +13,9 @@ from tests.corpus.test_running import ledger, pangu_corpus
 
 from pangu_alpha.corpus.quality import compare
 from pangu_alpha.corpus.rules import RULES
+from pangu_alpha.corpus.rules.perplexity import learn
 from pangu_alpha.corpus.training import choose_threshold
-from pangu_alpha.errors import DataError
+from pangu_alpha.errors import ConfigError, DataError
 
 _SPAM = "立即购买限时优惠加微信免费领取包邮彩票注册送现金"
 
@@ -61,6 +62,45 @@ def test_sampled_quality_keeps_some_of_low_quality_as_gpt_3_does(trained: tuple[
     assert kept.mean() == pytest.approx(expected, abs=3 * np.sqrt(expected / len(texts)))
     assert 0 < kept.sum() < 100
     assert RULES["quality_sampled"].apply(texts[0], settings) == RULES["quality_sampled"].apply(texts[0], settings)
+
+
+def test_a_language_model_cuts_the_web_in_three_and_its_rule_drops_the_tail(tmp_path: Path) -> None:
+    good, web = [chinese_text(seed) for seed in range(60)], [chinese_text(seed) for seed in range(500, 560)]
+    write_jsonl(tmp_path / "good.jsonl", good)
+    write_jsonl(tmp_path / "web.jsonl", [*web, *(spam(seed) for seed in range(40))])  # 60 % are like the good ones
+    words = ["train", "--good", "good.jsonl", "--web", "web.jsonl", "--output", "model"]
+    done = pangu_corpus(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    cuts = json.loads((tmp_path / "model" / "info.json").read_text(encoding="utf-8"))
+    assert 1 < cuts["head"] < cuts["middle"] and cuts["num_web"] == 100
+    assert cuts["num_characters"] == sum(len("".join(text.split())) for text in good)
+    rule = done.stdout.splitlines()[-1].removeprefix("recipe     ")
+    (tmp_path / "recipe.yaml").write_text(f"preset: ccnet_zh\n{rule}\n", encoding="utf-8")
+    done = pangu_corpus(tmp_path, "run", "recipe.yaml", "--input", "web.jsonl", "--output", "out", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    rows = ledger(tmp_path / "out")
+    assert {row["dropped_by"] for row in rows[:60]} <= {None, "perplexity"} == {None, "perplexity"}
+    short = sum(row["dropped_by"] == "length" for row in rows)
+    assert sum(row["dropped_by"] == "perplexity" for row in rows) == 40 - short
+    assert all(row["rule_perplexity"] > cuts["middle"] for row in rows if row["dropped_by"] == "perplexity")
+    seen = pangu_corpus(tmp_path, "inspect", "recipe.yaml", "--input", "web.jsonl", "--first", "60", "--documents", "1")
+    assert "perplexity" in seen.stdout and f"max {cuts['middle']:.6g}"[:8] in seen.stdout
+
+
+def test_a_language_model_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    cost = RULES["perplexity"].function
+    for content in (b"", b"no model", b"\x93NUMPY\x01\x00"):
+        (tmp_path / "model").write_bytes(content)
+        with pytest.raises(ConfigError, match="is no language model of `pangu corpus train --web`"):
+            cost("天下", str(tmp_path / "model"))
+        (tmp_path / "model").unlink()
+    with pytest.raises(ConfigError, match="there is no language model"):
+        cost("天下", str(tmp_path / "model"))
+    learn([chinese_text(1)], tmp_path / "whole")
+    assert 1 < cost(chinese_text(1), str(tmp_path / "whole")) < cost(chinese_text(2), str(tmp_path / "whole"))
+    (tmp_path / "half").write_bytes((tmp_path / "whole").read_bytes()[:-1000])
+    with pytest.raises(ConfigError, match="is no language model"):
+        cost("天下", str(tmp_path / "half"))
 
 
 def test_threshold_drops_most_with_the_wanted_precision() -> None:

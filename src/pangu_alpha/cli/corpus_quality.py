@@ -33,19 +33,31 @@ def add_train(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Declare `train`."""
     parser = actions.add_parser(
         "train",
-        help="train a classifier of good and bad texts",
+        help="train a classifier of good and bad texts, or a language model of good ones",
         description=(
-            "Train a fastText classifier of characters, and measure it on a fifth of the texts, held out. Prints the\n"
-            "threshold that drops most bad texts with the wanted precision: `min` of the rules spam and quality."
+            "With --bad: train a fastText classifier of characters, and measure it on a fifth of the texts, held out.\n"
+            "Prints the threshold that drops most bad texts with the wanted precision: `min` of the rules spam and\n"
+            "quality. With --web: count a language model of characters in the good texts, and print the perplexities\n"
+            "that cut the web's into head (30 %), middle (30 %) and tail: `max` of the rule perplexity (CCNet)."
         ),
-        epilog="example:\n  pangu corpus train --good news.jsonl --bad spam.jsonl --output spam_model --precision 0.98",
+        epilog=(
+            "examples:\n"
+            "  pangu corpus train --good news.jsonl --bad spam.jsonl --output spam_model --precision 0.98\n"
+            "  pangu corpus train --good encyclopedia.jsonl --web corpus/text --output language_model"
+        ),
         formatter_class=_RAW,
     )
     parser.add_argument("--good", nargs="+", type=Path, required=True, metavar="PATH", help="files or folders of texts")
-    parser.add_argument("--bad", nargs="+", type=Path, required=True, metavar="PATH", help="the same")
+    others = parser.add_mutually_exclusive_group(required=True)
+    others.add_argument("--bad", nargs="+", type=Path, metavar="PATH", help="the same, of bad ones")
+    others.add_argument("--web", nargs="+", type=Path, metavar="PATH", help="the same, as the other rules leave them")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the model")
     parser.add_argument(
-        "--precision", type=float, default=0.95, metavar="P", help="bad ones of what is dropped (default: %(default)s)"
+        "--precision",
+        type=float,
+        default=0.95,
+        metavar="P",
+        help="bad ones of what is dropped (with --bad; %(default)s)",
     )
     parser.set_defaults(act=_train)
 
@@ -75,6 +87,23 @@ def add_compare(actions: argparse._SubParsersAction[argparse.ArgumentParser], re
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    if arguments.web:
+        _train_language_model(arguments)
+    else:
+        _train_classifier(arguments)
+
+
+def _train_language_model(arguments: argparse.Namespace) -> None:
+    from pangu_alpha.corpus.head_and_tail import MODEL, train_language_model
+
+    cuts = train_language_model(arguments.good, arguments.web, arguments.output)
+    print(f"learned    of {cuts.num_characters:,} characters; {cuts.num_web:,} texts of --web measured")
+    print(f"cuts       head up to {cuts.head:.6g}, middle up to {cuts.middle:.6g}, tail above")
+    model = (arguments.output / MODEL).absolute()
+    print(f"recipe     rules: {{perplexity: {{model: {model}, max: {cuts.middle:.6g}}}}}")
+
+
+def _train_classifier(arguments: argparse.Namespace) -> None:
     from pangu_alpha.corpus.training import MODEL, train
 
     if not 0 < arguments.precision <= 1:

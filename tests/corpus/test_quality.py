@@ -125,9 +125,29 @@ def test_the_interval_is_that_of_pairs() -> None:
     first = [(float(nats), 100) for nats in common]
     better = [(float(nats - 5 + noise), 100) for nats, noise in zip(common, draw.normal(0, 5, 60), strict=True)]
     same = [(float(nats + noise), 100) for nats, noise in zip(common, draw.normal(0, 5, 60), strict=True)]
-    found = compare(first, better)
+    found = compare([first], [better])
     assert found.low < found.ratio < found.high < 1 and found.ratio == pytest.approx(np.exp(-0.05), abs=0.02)
-    assert found.verdict == "the second is better" and compare(better, first).verdict == "the first is better"
-    assert compare(first, same).verdict.startswith("no difference")
+    assert found.verdict == "the second is better" and compare([better], [first]).verdict == "the first is better"
+    assert compare([first], [same]).verdict.startswith("no difference")
+    twins = compare([first, first], [first, first])  # recipes that make the same corpus
+    assert (twins.low, twins.ratio, twins.high) == (1, 1, 1) and not twins.seeds_disagree
+    with pytest.raises(DataError, match="fills one batch"):
+        compare([first[:1]], [better[:1]])
     with pytest.raises(DataError, match="same batches"):
-        compare(first, [(nats, 99) for nats, _ in first])
+        compare([first], [[(nats, 99) for nats, _ in first]])
+
+
+def test_the_interval_of_several_seeds_holds_the_trainings_noise() -> None:
+    draw = np.random.default_rng(1)
+    tokens, held = [100] * 60, 0
+    for _ in range(20):  # the truth: no difference; each training shifts its network by some 1 % on all of the text
+        shifts = draw.normal(0, 1, (2, 3))
+        nats = draw.normal(500, 100, 60) + shifts[:, :, None] + draw.normal(0, 1, (2, 3, 60))
+        first, second = ([list(zip(one.tolist(), tokens, strict=True)) for one in some] for some in nats)
+        found = compare(first, second)
+        held += found.verdict.startswith("no difference")
+        assert found.seeds_disagree == (len({ratio < 1 for ratio in found.ratios}) == 2)
+        assert found.ratio == pytest.approx(np.prod(found.ratios) ** (1 / 3))
+    assert held >= 17  # of 95 %
+    alone = sum(compare([one], [other]).verdict.startswith("no") for one, other in zip(first, second, strict=True))
+    assert alone < 3

@@ -3,7 +3,6 @@
     python benchmarks/corpus.py signatures --text TEXT.jsonl    # MinHash a core, beside rensa's Rust
     python benchmarks/corpus.py planted --text TEXT.jsonl       # recall and wrong drops of planted duplicates
     python benchmarks/corpus.py pipeline --text TEXT.jsonl --datatrove OTHER_VENV/bin/python
-    python benchmarks/corpus.py memory --megabytes 10 100 1000  # of all processes together, from generated text
     python benchmarks/corpus.py clusters --documents 10000000   # of signatures that are drawn at random
 
 TEXT.jsonl is real Chinese text, a document a line. `pipeline` runs the same rules and thresholds in datatrove, which
@@ -22,14 +21,11 @@ import resource
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from pangu_alpha.console import say, si
 from pangu_alpha.corpus.cleaning import BAND_TYPE, STAGE
@@ -46,7 +42,29 @@ from pangu_alpha.corpus.work import Work, load, numbers, save, write_result
 from pangu_alpha.data.documents import read_texts
 
 ROUNDS = 5
-TRADITIONAL = "s2t"
+
+
+def plantings(draw: random.Random) -> dict[str, Callable[[str], str]]:
+    """By their names, the ways in which the same text is there once more."""
+    import opencc
+
+    def changed(text: str) -> str:
+        characters = list(text)
+        for place in draw.sample(range(len(text)), round(0.02 * len(text))):
+            characters[place] = chr(draw.randrange(0x4E00, 0x9000))
+        return "".join(characters)
+
+    def moved(text: str) -> str:
+        paragraphs = text.split("\n")
+        draw.shuffle(paragraphs)
+        return "\n".join(paragraphs)
+
+    return {
+        "cut to 90 %": lambda text: text[: round(0.9 * len(text))],
+        "2 % of characters changed": changed,
+        "paragraphs moved": moved,
+        "traditional": opencc.OpenCC("s2t").convert,
+    }
 
 
 def signatures(arguments: argparse.Namespace) -> None:
@@ -81,16 +99,8 @@ def signatures(arguments: argparse.Namespace) -> None:
 
 
 def planted(arguments: argparse.Namespace) -> None:
-    import opencc
-
-    draw, converter = random.Random(1), opencc.OpenCC(TRADITIONAL)
     originals = [text for text in read_texts([arguments.text]) if len(text) >= 200]
-    changes: dict[str, Callable[[str], str]] = {
-        "cut to 90 %": lambda text: text[: round(0.9 * len(text))],
-        "2 % of characters changed": lambda text: _changed(text, draw),
-        "paragraphs moved": lambda text: _moved(text, draw),
-        "traditional": converter.convert,
-    }
+    changes = plantings(random.Random(1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder / "a.jsonl", originals)
@@ -139,21 +149,6 @@ def pipeline(arguments: argparse.Namespace) -> None:
     for name, seconds in (("ours", own), ("datatrove", other)):
         print(f"{name:10} {seconds:.1f} s, {size / seconds / 2e6:.2f} MB/s a core")
     print(f"ratio     {other / own:.2f}")
-
-
-def memory(arguments: argparse.Namespace) -> None:
-    for megabytes in arguments.megabytes:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-            folder = Path(name)
-            _generate(folder / "a.jsonl", megabytes * 1_000_000)
-            recipe = Recipe.model_validate({**load_recipe("pangu_alpha_2021").model_dump(), "sources": {"web": {}}})
-            begun = time.perf_counter()
-            with _peak() as peak:
-                _run(recipe, [("web", folder / "a.jsonl")], folder / "out", 2)
-            seconds = time.perf_counter() - begun
-            disk = sum(path.stat().st_size for path in (folder / "out").rglob("*") if path.is_file())
-        print(f"{megabytes:>6} MB: {peak[0] / 1e6:,.0f} MB at most, {seconds:.0f} s, {megabytes / seconds:.2f} MB/s,"
-              f" output {disk / 1e6:,.0f} MB")  # fmt: skip
 
 
 def clusters(arguments: argparse.Namespace) -> None:
@@ -206,64 +201,8 @@ def _run(recipe: Recipe, inputs: list[tuple[str, Path]], output: Path, workers: 
         engine.close()
 
 
-def _changed(text: str, draw: random.Random) -> str:
-    characters = list(text)
-    for place in draw.sample(range(len(text)), round(0.02 * len(text))):
-        characters[place] = chr(draw.randrange(0x4E00, 0x9000))
-    return "".join(characters)
-
-
-def _moved(text: str, draw: random.Random) -> str:
-    paragraphs = text.split("\n")
-    draw.shuffle(paragraphs)
-    return "\n".join(paragraphs)
-
-
 def _write(path: Path, texts: list[str]) -> None:
     path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
-
-
-def _generate(path: Path, size: int) -> None:
-    """Lines of some 2.4 kB of drawn characters, every tenth near to one before."""
-    draw = np.random.default_rng(1)
-    common = np.array([chr(code) for code in draw.integers(0x4E00, 0x9000, 3000)])
-    written, before = 0, ""
-    with path.open("w", encoding="utf-8") as file:
-        while written < size:
-            text = (
-                before[:-60]
-                if before and draw.random() < 0.1
-                else "。".join("".join(row) for row in draw.choice(common, (40, 20)))
-            )
-            line = json.dumps({"text": text}, ensure_ascii=False) + "\n"
-            written, before = written + len(line.encode()), text
-            file.write(line)
-
-
-@contextmanager
-def _peak() -> Iterator[list[float]]:
-    """The most memory of this process and its children together, less what is shared, looked at ten times a second."""
-    peak, ended = [0.0], threading.Event()
-
-    def watch() -> None:
-        own = psutil.Process()
-        while not ended.wait(0.1):
-            total = 0
-            for process in [own, *own.children(recursive=True)]:
-                try:
-                    found = process.memory_info()
-                except psutil.Error:
-                    continue
-                total += found.rss - found.shared
-            peak[0] = max(peak[0], total)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -274,18 +213,17 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["signatures", "planted", "pipeline", "memory", "clusters"])
+    parser.add_argument("what", choices=["signatures", "planted", "pipeline", "clusters"])
     parser.add_argument("--text", type=Path, help="real text, .jsonl")
     parser.add_argument("--datatrove", default=shutil.which("python"), help="interpreter of its environment")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--documents", type=int, default=10_000_000)
     parser.add_argument("--bands", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="for what is generated")
     arguments = parser.parse_args()
-    {"signatures": signatures, "planted": planted, "pipeline": pipeline, "memory": memory, "clusters": clusters}[
-        arguments.what
-    ](arguments)
+    {"signatures": signatures, "planted": planted, "pipeline": pipeline, "clusters": clusters}[arguments.what](
+        arguments
+    )
 
 
 if __name__ == "__main__":

@@ -57,6 +57,12 @@ class LayoutError(PanguError):
     exit_code = 1
 
 
+class CorpusError(PanguError):
+    """The making of a corpus cannot go on: a process dies again and again, or the sums are not those of the input."""
+
+    exit_code = 1
+
+
 class CompileError(PanguError):
     """MindSpore's Ascend compiler cannot be started here, or refuses a rank's program."""
 

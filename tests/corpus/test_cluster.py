@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.corpus.conftest import chinese_text, write_jsonl
-from tests.corpus.test_running import contents, ledger, pangu_corpus
+from tests.corpus.test_running import contents, ledger, pangu_corpus, start
 
 pytest.importorskip("ray", reason="the extra `corpus-cluster` is not installed")
 RECIPE = "preset: pangu_alpha_2021\nsources: {web: {}}\nlimits: {piece_bytes: 10000}\n"
@@ -18,17 +21,24 @@ _CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
-for _ in range(2):
-    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-print(cluster.address, flush=True)
+nodes = [cluster.add_node(num_cpus=1, object_store_memory=100 << 20) for _ in range(2)]
+print(cluster.address, *(node.all_processes["raylet"][0].process.pid for node in nodes), flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """Three nodes of one processor each."""
+
+    address: str
+    raylets: tuple[int, ...]
+    """Process ids of what manages a node, of the two that are not the head."""
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a cluster of three nodes."""
+def cluster() -> Iterator[Cluster]:
     environment = {**os.environ, "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     process = subprocess.Popen(
         [sys.executable, "-c", _CLUSTER],
@@ -39,19 +49,48 @@ def cluster() -> Iterator[str]:
         env=environment,
     )
     assert process.stdout is not None
-    yield process.stdout.readline().strip()
+    address, *raylets = process.stdout.readline().split()
+    yield Cluster(address, tuple(map(int, raylets)))
     process.communicate("", timeout=60)
 
 
-def test_three_nodes_make_the_same_corpus_as_processes(tmp_path: Path, cluster: str) -> None:
+def test_three_nodes_make_the_same_corpus_as_processes(tmp_path: Path, cluster: Cluster) -> None:
     texts = [chinese_text(seed) for seed in range(60)]
     write_jsonl(tmp_path / "a.jsonl", [*texts, *texts[:5]])
     (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     words = ["run", "recipe.yaml", "--input", "a.jsonl"]
-    done = pangu_corpus(tmp_path, *words, "--output", "by_ray", "--ray", cluster)
+    done = pangu_corpus(tmp_path, *words, "--output", "by_ray", "--ray", cluster.address)
     assert done.returncode == 0, done.stderr
     assert pangu_corpus(tmp_path, *words, "--output", "by_processes", "--workers", "1").returncode == 0
     assert len(ledger(tmp_path / "by_ray")) == 65
+    assert contents(tmp_path / "by_ray") == contents(tmp_path / "by_processes")
+
+
+def workers_at_work(raylet: int) -> list[int]:
+    """The processes of this node that are doing a task: Ray renames them."""
+    children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text(encoding="utf-8").split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline") for child in children}
+    return [pid for pid, path in commands.items() if path.exists() and path.read_bytes().startswith(b"ray::do")]
+
+
+def test_the_loss_of_a_node_in_the_middle_changes_nothing(tmp_path: Path, cluster: Cluster) -> None:
+    texts = [chinese_text(seed, 40) for seed in range(30)]
+    write_jsonl(tmp_path / "a.jsonl", [*texts, *texts[:5]])
+    recipe = RECIPE.replace("10000", "3000") + "duplicates: {near: {bands: 4}}\n"  # a piece for each text
+    (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    words = ["run", "recipe.yaml", "--input", "a.jsonl"]
+    assert pangu_corpus(tmp_path, *words, "--output", "by_processes", "--workers", "1").returncode == 0
+    process = start(tmp_path, *words, "--output", "by_ray", "--ray", cluster.address)
+    done, raylet = tmp_path / "by_ray" / "work" / "clean", cluster.raylets[0]
+    while process.poll() is None and not (list(done.glob("[0-9]*")) and workers_at_work(raylet)):
+        time.sleep(0.002)
+    lost = [raylet, *workers_at_work(raylet)]
+    for pid in lost:
+        os.kill(pid, signal.SIGKILL)
+    num_done = len(list(done.glob("[0-9]*")))
+    _, said = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert len(lost) > 1 and 1 <= num_done < 35
     assert contents(tmp_path / "by_ray") == contents(tmp_path / "by_processes")
 
 

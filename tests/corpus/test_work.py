@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pangu_alpha.corpus.errors import CorpusError
 from pangu_alpha.corpus.recipe import Recipe
 from pangu_alpha.corpus.work import Work, of_piece, save, write_result
+from pangu_alpha.errors import CorpusError
 
 
 def test_a_result_that_is_cut_off_is_noticed(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from pangu_alpha.run_folder import METRICS
 
 if TYPE_CHECKING:
     from pangu_alpha.corpus.engine import Engine
+    from pangu_alpha.corpus.quality import Comparison
     from pangu_alpha.quickstart.stages import Stages
 
 _RAW = argparse.RawDescriptionHelpFormatter
 _NAMES = ("first", "second")
+_FILES_OF_A_SEED = (("network", ".yaml"), ("run", ""), ("dev", ".json"))
 _BATCH, _SEQUENCE = 8, 256
 _RECIPE = """\
 device: cpu
@@ -24,7 +26,7 @@ output: {run}
 tokenizer: {tokenizer}
 model: {{preset: tiny, vocab_size: {vocab_size}, dropout: 0.0}}
 data: {{train: [{{path: {tokens}}}]}}
-train: {{steps: {steps}, batch_size: {batch}, log_every: 50, checkpoint_every: {steps}}}
+train: {{seed: {seed}, steps: {steps}, batch_size: {batch}, log_every: 50, checkpoint_every: {steps}}}
 schedule: {{learning_rate: 2.0e-3, end_learning_rate: 1.0e-4, warmup_steps: {warmup}, decay_steps: {steps}}}
 """
 
@@ -33,19 +35,31 @@ def add_train(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Declare `train`."""
     parser = actions.add_parser(
         "train",
-        help="train a classifier of good and bad texts",
+        help="train a classifier of good and bad texts, or a language model of good ones",
         description=(
-            "Train a fastText classifier of characters, and measure it on a fifth of the texts, held out. Prints the\n"
-            "threshold that drops most bad texts with the wanted precision: `min` of the rules spam and quality."
+            "With --bad: train a fastText classifier of characters, and measure it on a fifth of the texts, held out.\n"
+            "Prints the threshold that drops most bad texts with the wanted precision: `min` of the rules spam and\n"
+            "quality. With --web: count a language model of characters in the good texts, and print the perplexities\n"
+            "that cut the web's into head (30 %), middle (30 %) and tail: `max` of the rule perplexity (CCNet)."
         ),
-        epilog="example:\n  pangu corpus train --good news.jsonl --bad spam.jsonl --output spam_model --precision 0.98",
+        epilog=(
+            "examples:\n"
+            "  pangu corpus train --good news.jsonl --bad spam.jsonl --output spam_model --precision 0.98\n"
+            "  pangu corpus train --good encyclopedia.jsonl --web corpus/text --output language_model"
+        ),
         formatter_class=_RAW,
     )
     parser.add_argument("--good", nargs="+", type=Path, required=True, metavar="PATH", help="files or folders of texts")
-    parser.add_argument("--bad", nargs="+", type=Path, required=True, metavar="PATH", help="the same")
+    others = parser.add_mutually_exclusive_group(required=True)
+    others.add_argument("--bad", nargs="+", type=Path, metavar="PATH", help="the same, of bad ones")
+    others.add_argument("--web", nargs="+", type=Path, metavar="PATH", help="the same, as the other rules leave them")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the model")
     parser.add_argument(
-        "--precision", type=float, default=0.95, metavar="P", help="bad ones of what is dropped (default: %(default)s)"
+        "--precision",
+        type=float,
+        default=0.95,
+        metavar="P",
+        help="bad ones of what is dropped (with --bad; %(default)s)",
     )
     parser.set_defaults(act=_train)
 
@@ -71,10 +85,34 @@ def add_compare(actions: argparse._SubParsersAction[argparse.ArgumentParser], re
     parser.add_argument("--tokens", type=int, metavar="N", help="to train on (default: those of the smaller corpus)")
     parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="of both (default: learned from the --dev text)")
     parser.add_argument("--vocab-size", type=int, default=4000, metavar="N", help="of a learned one (%(default)s)")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="networks of each recipe: the interval is one over seeds, too (1)",
+    )
     parser.set_defaults(act=_compare)
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    if arguments.web:
+        _train_language_model(arguments)
+    else:
+        _train_classifier(arguments)
+
+
+def _train_language_model(arguments: argparse.Namespace) -> None:
+    from pangu_alpha.corpus.head_and_tail import MODEL, train_language_model
+
+    cuts = train_language_model(arguments.good, arguments.web, arguments.output)
+    print(f"learned    of {cuts.num_characters:,} characters; {cuts.num_web:,} texts of --web measured")
+    print(f"cuts       head up to {cuts.head:.6g}, middle up to {cuts.middle:.6g}, tail above")
+    model = (arguments.output / MODEL).absolute()
+    print(f"recipe     rules: {{perplexity: {{model: {model}, max: {cuts.middle:.6g}}}}}")
+
+
+def _train_classifier(arguments: argparse.Namespace) -> None:
     from pangu_alpha.corpus.training import MODEL, train
 
     if not 0 < arguments.precision <= 1:
@@ -91,31 +129,43 @@ def _compare(arguments: argparse.Namespace) -> None:
     from pangu_alpha.corpus.quality import compare
     from pangu_alpha.quickstart.stages import Stages
 
+    if arguments.seeds < 1:
+        raise ConfigError(f"--seeds {arguments.seeds}: give 1 or more")
     _make_corpora(arguments)
-    stages = Stages(arguments.output, 6 if arguments.tokenizer else 7)
+    stages = Stages(arguments.output, (2 if arguments.tokenizer else 3) + 4 * arguments.seeds)
     tokenizer = arguments.tokenizer or _learn_tokenizer(arguments, stages)
     for name in _NAMES:
         folder = arguments.output / name
         words = ("data", "pack", "--input", str(folder / "corpus" / "text"), "--tokenizer", str(tokenizer))
         _stage(stages, f"tokens_{name}", folder / "tokens.json", *words, "--output", str(folder / "tokens"))
     steps = _num_steps(arguments)
-    first, second = (_score(arguments, stages, arguments.output / name, tokenizer, steps) for name in _NAMES)
-    found = compare(first, second)
+    pairs = []
+    for seed in range(1, arguments.seeds + 1):
+        first, second = (_score(arguments, stages, arguments.output / name, tokenizer, steps, seed) for name in _NAMES)
+        pairs.append((first, second))
+    found = compare([first for first, _ in pairs], [second for _, second in pairs])
+    _print_comparison(arguments, steps, found)
+
+
+def _print_comparison(arguments: argparse.Namespace, steps: int, found: Comparison) -> None:
     print(f"tokens      {steps * _BATCH * _SEQUENCE:,} of each corpus")
     print(f"perplexity  {found.first:.2f} with {arguments.recipes[0]}, {found.second:.2f} with {arguments.recipes[1]}")
+    if arguments.seeds > 1:
+        each = ", ".join(f"{ratio:.4f}" for ratio in found.ratios)
+        print(f"seeds       {each}{': they disagree which is better' if found.seeds_disagree else ''}")
     print(f"ratio       {found.ratio:.4f}, from {found.low:.4f} to {found.high:.4f} (95 %): {found.verdict}")
 
 
 def _score(
-    arguments: argparse.Namespace, stages: Stages, folder: Path, tokenizer: Path, steps: int
+    arguments: argparse.Namespace, stages: Stages, folder: Path, tokenizer: Path, steps: int, seed: int
 ) -> list[tuple[float, int]]:
     """Train on the tokens in `folder`; nats and tokens of each batch of the text of quality."""
-    recipe, run, scores = folder / "network.yaml", folder / "run", folder / "dev.json"
-    text = _network(folder, tokenizer, steps)
+    recipe, run, scores = (folder / f"{name}_{seed}{end}" for name, end in _FILES_OF_A_SEED)
+    text = _network(folder, run, tokenizer, steps, seed)
     write_text(recipe, text)
-    _stage(stages, f"network_{folder.name}", run / METRICS, "train", str(recipe), inputs=text, made=run)
+    _stage(stages, f"network_{folder.name}_{seed}", run / METRICS, "train", str(recipe), inputs=text, made=run)
     words = ("--checkpoint", str(run), "--input", str(arguments.dev), "--json", str(scores))
-    _stage(stages, f"score_{folder.name}", scores, "evaluate", "perplexity", *words)
+    _stage(stages, f"score_{folder.name}_{seed}", scores, "evaluate", "perplexity", *words)
     return [(nats, count) for nats, count in json.loads(scores.read_text(encoding="utf-8"))["parts"]]
 
 
@@ -174,12 +224,13 @@ def _num_steps(arguments: argparse.Namespace) -> int:
     return steps
 
 
-def _network(folder: Path, tokenizer: Path, steps: int) -> str:
+def _network(folder: Path, run: Path, tokenizer: Path, steps: int, seed: int) -> str:
     from pangu_alpha.records import to_json
     from pangu_alpha.tokenizer import load_tokenizer
 
     return _RECIPE.format(
-        run=to_json(str(folder / "run")),  # a path may hold what YAML reads otherwise
+        seed=seed,
+        run=to_json(str(run)),  # a path may hold what YAML reads otherwise
         tokenizer=to_json(str(tokenizer)),
         vocab_size=load_tokenizer(tokenizer).vocab_size,
         tokens=to_json(str(folder / "tokens")),

@@ -18,10 +18,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
-from pangu_alpha.corpus.errors import CorpusError
 from pangu_alpha.corpus.plan_file import read_work
 from pangu_alpha.corpus.work import Work
-from pangu_alpha.errors import ClusterError
+from pangu_alpha.errors import ClusterError, CorpusError
 
 Task = Callable[[Work, int], None]
 DIED = "died"

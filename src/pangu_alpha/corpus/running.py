@@ -13,12 +13,12 @@ from pangu_alpha.console import progress, say
 from pangu_alpha.corpus import cleaning, contamination, finishing
 from pangu_alpha.corpus.duplicates import clustering, comparing, grouping
 from pangu_alpha.corpus.engine import DIED, Engine, Task
-from pangu_alpha.corpus.errors import CorpusError
 from pangu_alpha.corpus.ledger import CONTAMINATION
 from pangu_alpha.corpus.plan_file import begin, make_plan
 from pangu_alpha.corpus.recipe import Recipe
 from pangu_alpha.corpus.sources import plan_pieces
 from pangu_alpha.corpus.work import Work, save, write_result
+from pangu_alpha.errors import CorpusError
 from pangu_alpha.files import remove, write_text
 from pangu_alpha.locks import only_one
 

@@ -59,7 +59,7 @@ def train(good: Sequence[Path], bad: Sequence[Path], output: Path, precision: fl
     """
     import fasttext
 
-    texts = {GOOD: list(_texts(good)), BAD: list(_texts(bad))}
+    texts = {GOOD: list(texts_below(good)), BAD: list(texts_below(bad))}
     held = {label: [text for text in some if _is_held_out(text)] for label, some in texts.items()}
     for label, some in held.items():
         if len(some) < _MIN_HELD_OUT:
@@ -108,7 +108,8 @@ def _is_held_out(text: str) -> bool:
     return xxhash.xxh3_64_intdigest(text.encode(errors="replace")) % _HELD_OUT == 0
 
 
-def _texts(paths: Sequence[Path]) -> Iterator[str]:
+def texts_below(paths: Sequence[Path]) -> Iterator[str]:
+    """The texts of files and folders of any format that a corpus is made from."""
     for piece in plan_pieces([("text", path) for path in paths], ["text"], 1 << 30):
         for stored in read_piece(piece, 10_000_000, ("text",)):
             if text := text_of(stored, ("text",), 1000).text:

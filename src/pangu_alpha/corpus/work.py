@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.corpus.errors import CorpusError
 from pangu_alpha.corpus.recipe import Recipe
 from pangu_alpha.corpus.sources.pieces import Piece
+from pangu_alpha.errors import CorpusError
 from pangu_alpha.files import flush, remove_leftovers, write_text, written_aside
 
 ROW_BITS = 32

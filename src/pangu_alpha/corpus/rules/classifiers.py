@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pangu_alpha.errors import ConfigError
 GOOD, BAD = "__label__good", "__label__bad"
 _CHARACTERS = 4000
 """Of a text that a model looks at: what spam is says so at once."""
+_MARK = re.compile("([，。；：、！？])")
 
 
 def good_probability(text: str, model: str) -> float:
@@ -30,8 +32,12 @@ def sampled_quality(text: str, model: str, alpha: float) -> float:
 
 
 def language_probability(text: str, model: str, label: str) -> float:
-    """The probability of a language, 0 to 1; its models read words as they stand, not single characters."""
-    return _predict(" ".join(text[:_CHARACTERS].split()), model).get(f"__label__{label}", 0.0)
+    """The probability of a language, 0 to 1; its models read words as they stand, not single characters.
+
+    A full-width mark ends a word: as one word of 180 characters the beginning of 三国演义 is Chinese with 0.44 by
+    lid.176, and with 0.99 so.
+    """
+    return _predict(" ".join(_MARK.sub(r"\1 ", text[:_CHARACTERS]).split()), model).get(f"__label__{label}", 0.0)
 
 
 def probability(text: str, model: str, label: str) -> float:
@@ -46,7 +52,7 @@ def spaced(text: str) -> str:
 
 def _predict(line: str, model: str) -> dict[str, float]:
     labels, values = _load(model).predict(line, k=-1)
-    return dict(zip(labels, map(float, values), strict=True))
+    return {label: min(float(value), 1.0) for label, value in zip(labels, values, strict=True)}  # it gives 1.00005
 
 
 @lru_cache(maxsize=4)

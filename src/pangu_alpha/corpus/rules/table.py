@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pangu_alpha.corpus.rules import characters, classifiers, lines, ngrams, words
+from pangu_alpha.corpus.rules import characters, classifiers, lines, ngrams, perplexity, words
 from pangu_alpha.corpus.rules.rule import Rule, RuleTable
 
 _BOTH = {"min": None, "max": None}
@@ -123,6 +123,13 @@ RULES = RuleTable(
             "that a fastText model, such as lid.176, gives the language",
             _FINEWEB2,
             settings={**_BOTH, "min": 0.65, "model": None, "label": "zh"},
+        ),
+        Rule(
+            "perplexity",
+            perplexity.perplexity,
+            "of a character, by a language model of good texts; `pangu corpus train --web` makes it and says the max",
+            "CCNet",
+            settings={**_BOTH, "model": None},
         ),
         Rule(
             "line_length", lines.line_length, "characters of a line on average", _EVALWEB, settings={**_BOTH, "min": 10}

@@ -69,7 +69,7 @@ def test_so_do_two_processes_of_a_launcher(project: TinyProject) -> None:
     asked = ("--tasks", "cmrc2019,wplc", "--shots", "0", "--data", "data_sets")
     done = project.pangu("launch", "msrun", *words, *asked)
     assert done.returncode == 0, done.stderr
-    found = answers(project.folder / "answering" / "evaluation" / "tasks")
+    found = answers(project.folder / "answering" / "evaluation" / "step_00000003")
     expected = answers(project.folder / "alone")
     for name, (_, *records) in found.items():
         known = {record["id"]: record for record in expected[name][1:]}
@@ -132,6 +132,7 @@ def test_tasks_during_the_training_change_nothing(project: TinyProject, mesh: tu
         (("train", "tasks.names=[cmrc]", "tasks.data=data_sets"), "no task is called 'cmrc'"),
         (("train", "tasks.names=[c3]", "tasks.data=nowhere"), "nowhere"),
         (("train", "tasks.names=[c3]", "tasks.data=data_sets", "tokenizer=null"), "tasks.names without a tokenizer"),
+        (("train", "tasks.names=[c3]", "tasks.data=data_sets", "model.seq_length=16"), "but the network sees 16"),
         (("train", "tasks.names=[pd]", "tasks.data=data_sets", *MESH), "pd: answered in free text"),
         (("launch", "--tasks", "c3"), "--tasks needs --data"),
         (("launch", "--tasks", "c3", "--evaluate", "text.jsonl"), "one after the other"),

@@ -198,6 +198,20 @@ def test_a_long_context_is_cut_at_its_beginning(model: PanguLM) -> None:
     assert long[0].num_tokens == short[0].num_tokens  # type: ignore[attr-defined]
 
 
+def test_choices_of_other_lengths_after_a_long_context_are_scored_as_alone(model: PanguLM) -> None:
+    asked = [request("从前有座山，" * 100, choice) for choice in ("老虎", "一只很老的狐狸和许多兔子", "山羊")]
+    alone = [model.loglikelihood([one])[0][0] for one in asked]
+    together = [found for found, _ in model.loglikelihood(asked)]
+    assert [float(one) for one in together] == pytest.approx([float(one) for one in alone], abs=1e-3)
+    assert [one.num_tokens for one in together] == [one.num_tokens for one in alone]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": "warm"}, {"do_sample": "false"}, {"until": [1]}])
+def test_wrong_ways_to_generate_are_sentences(wrong: dict[str, Any], model: PanguLM) -> None:
+    with pytest.raises(ConfigError):
+        model.generate_until([request("从前", {"max_gen_toks": 2, **wrong}, "generate_until")])
+
+
 def test_the_command_works_offline_and_says_what_is_missing(project: Project) -> None:
     asked = (
         "pangu_alpha.cli.main",

@@ -96,7 +96,7 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--tasks",
         metavar="NAMES",
         help="do not train: ask the run's newest checkpoint these tasks of `pangu evaluate tasks` (or groups of them), "
-        "with the same ranks. The result is evaluation/tasks in the run's folder",
+        "with the same ranks. The result is evaluation/step_N in the run's folder",
     )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="of --tasks: holds their data sets, on rank 0's server"

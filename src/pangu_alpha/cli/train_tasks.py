@@ -31,8 +31,10 @@ def open_tasks(config: RunConfig, is_shared: bool) -> Sequence[Plan]:
     if not config.tasks.names or not is_first_rank():
         return []
     from pangu_alpha.evaluation.tasks.in_training import plans_of
+    from pangu_alpha.tokenizer import load_tokenizer
 
-    return plans_of(config.tasks, is_shared)
+    assert config.tokenizer is not None
+    return plans_of(config.tasks, is_shared, load_tokenizer(config.tokenizer), config.model.seq_length)
 
 
 def measure_tasks(config: RunConfig, plans: Sequence[Plan], backend: Backend, network: PanguAlpha | None) -> Callback:

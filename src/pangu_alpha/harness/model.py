@@ -30,7 +30,7 @@ NAME = "pangu"
 DEVICES = ("cpu", "ascend", "gpu")
 _DEFAULT_NEW_TOKENS = 256
 """As the harness's own models have it."""
-_GENERATION = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p")
+_GENERATION = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "seed")
 
 
 class TokenSum(float):
@@ -115,7 +115,7 @@ class PanguLM(LM):
         """
         # The candidates of a question come one after the other: their common beginning is computed once.
         questions = [
-            from_the_same_token([self._candidate(*request.args) for request in group])
+            self._within_window(from_the_same_token([self._candidate(*request.args) for request in group]))
             for _, group in groupby(requests, lambda request: (request.task_name, request.doc_id))
         ]
         found = [(TokenSum(one.nats, one.num_tokens), bool(one.is_greedy)) for one in self._scores(questions)]
@@ -166,13 +166,20 @@ class PanguLM(LM):
         start = first_scored(ids, context, self._tokenizer)
         if start == len(ids):
             raise DataError(f"nothing is left to score of the continuation {continuation!r:.60}")
-        cut = max(len(ids) - self._window, 0)
-        if cut > start:
-            raise DataError(
-                f"the continuation {continuation!r:.60} has {len(ids) - start} tokens, but the network sees "
-                f"{self._window}"
-            )
-        return Candidate(tuple(ids[cut:]), start - cut, context, continuation)
+        return Candidate(tuple(ids), start, context, continuation)
+
+    def _within_window(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates of a question without the beginnings that have no room."""
+        found = []
+        for one in candidates:
+            cut = max(len(one.ids) - self._window, 0)
+            if cut > one.start:
+                raise DataError(
+                    f"the continuation {one.scored!r:.60} has {len(one.ids) - one.start} tokens, but the network sees "
+                    f"{self._window}"
+                )
+            found.append(Candidate(one.ids[cut:], one.start - cut, one.context, one.scored))
+        return found
 
     def _windows(self, text: str) -> Iterator[Window]:
         eod_id = self._tokenizer.eod_id
@@ -187,13 +194,20 @@ class PanguLM(LM):
         wanted: Mapping[str, Any] = requests[0].args[1]
         if unknown := [name for name in wanted if name not in _GENERATION]:
             raise ConfigError(f"the model pangu cannot generate with {', '.join(unknown)}: {', '.join(_GENERATION)}")
-        is_drawn = wanted.get("do_sample", wanted.get("temperature", 0) > 0)
+        temperature = _number(wanted, "temperature", 1.0 if wanted.get("do_sample") else 0.0)
+        is_drawn = wanted.get("do_sample", temperature > 0)
+        until = wanted.get("until") or []
+        stops = [until] if isinstance(until, str) else until
+        if not isinstance(is_drawn, bool) or not all(isinstance(stop, str) for stop in stops):
+            raise ConfigError(
+                f"do_sample={is_drawn!r}, until={until!r}: the first is True or False, the second is text"
+            )
         options = SamplingOptions(
-            max_new_tokens=int(wanted.get("max_gen_toks", _DEFAULT_NEW_TOKENS)),
-            temperature=float(wanted.get("temperature", 1.0)) if is_drawn else 0.0,
-            top_k=int(wanted.get("top_k", 0)),
-            top_p=float(wanted.get("top_p", 1.0)),
-            seed=self._seed,
+            max_new_tokens=int(_number(wanted, "max_gen_toks", _DEFAULT_NEW_TOKENS)),
+            temperature=temperature if is_drawn else 0.0,
+            top_k=int(_number(wanted, "top_k", 0)),
+            top_p=_number(wanted, "top_p", 1.0),
+            seed=int(_number(wanted, "seed", self._seed)),
         )
         room = self._window - options.max_new_tokens
         if room < 1:
@@ -203,8 +217,7 @@ class PanguLM(LM):
             )
         prompts = [self._tokenizer.encode(request.args[0])[-room:] for request in requests]
         texts = self._scorer.continue_prompts(prompts, options, [_draw(request) for request in requests])
-        until = wanted.get("until", [])
-        return [_cut(text, [until] if isinstance(until, str) else until) for text in texts]
+        return [_cut(text, stops) for text in texts]
 
 
 def _windowed(window: Window) -> Candidate:
@@ -219,6 +232,14 @@ def _draw(request: Instance) -> int:
     doc = request.doc
     name = doc["id"] if isinstance(doc, Mapping) and "id" in doc else request.args[0]
     return zlib.crc32(str(name).encode())
+
+
+def _number(wanted: Mapping[str, Any], name: str, default: float) -> float:
+    value = wanted.get(name)
+    try:
+        return default if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}={value!r} is not a number") from error
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

@@ -146,7 +146,9 @@ class PanguTask(HarnessTask):
         """A request for each candidate, or for the one continuation."""
         texts = self._texts(doc, ctx)
         if self.OUTPUT_TYPE == "generate_until":
-            arguments: list[tuple[Any, ...]] = [(texts[0][0], dict(self.config.generation_kwargs))]
+            # Only the model pangu draws from a seed of the task; to others the word is unknown.
+            seed = {"seed": self._seed} if self.network is not None else {}
+            arguments: list[tuple[Any, ...]] = [(texts[0][0], {**self.config.generation_kwargs, **seed})]
         else:
             arguments = list(texts)
         kind = "generate_until" if self.OUTPUT_TYPE == "generate_until" else "loglikelihood"

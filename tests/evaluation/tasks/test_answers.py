@@ -57,3 +57,8 @@ def test_the_best_of_several_references_counts(measure: object) -> None:
 )
 def test_a_word_counts_where_it_ends(continuation: str, answer: str, is_right: float) -> None:
     assert begins_with_word(continuation, [answer]) == is_right
+
+
+def test_nothing_is_right_by_having_no_character_that_counts() -> None:
+    assert [exact_match(said, ["……"]) for said in ("", "。", "……")] == [0.0, 0.0, 1.0]
+    assert f1("", ["……"]) == rouge_1("。", ["……"]) == 0.0

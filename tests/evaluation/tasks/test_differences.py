@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.evaluation.tasks.test_results import choice, text, write
 
 from pangu_alpha.errors import DataError
 from pangu_alpha.evaluation.tasks.differences import compare
-from pangu_alpha.evaluation.tasks.results import read_answers
+from pangu_alpha.evaluation.tasks.results import read_answers, summarise
 
 
 def test_every_item_is_compared(tmp_path: Path) -> None:
@@ -44,3 +45,21 @@ def test_results_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
         compare(read_answers(tmp_path / "a"), read_answers(tmp_path / "b"))
     with pytest.raises(DataError, match="no task with the same number of examples and seed"):
         compare(read_answers(tmp_path / "a"), read_answers(tmp_path / "c"))
+
+
+def test_words_are_compared_where_nobody_knows_the_likeliest(tmp_path: Path) -> None:
+    """Ranks that share a network do not: their answers and those of one process have the words' costs in common."""
+
+    def word(name: int, nats: float, metrics: dict[str, float]) -> dict[str, Any]:
+        record = {"id": str(name), "group": "", "examples": 0, "limit": None, "choices": [], "answer": 0}
+        return record | {"references": ["虎"], "nats": [nats], "tokens": [2], "mean": [nats / 2], "metrics": metrics}
+
+    write(tmp_path / "a", "wplc", [word(one, 4.0, {"greedy": 0.0}) for one in range(3)])
+    write(tmp_path / "b", "wplc", [word(one, 4.0 - one, {}) for one in range(3)])
+    for before, after in (("a", "b"), ("b", "a")):
+        (found,) = compare(read_answers(tmp_path / before), read_answers(tmp_path / after))
+        assert (found.label, found.num_items) == ("p (token)", 3)
+        assert len(found.better if before == "a" else found.worse) == 2
+    # One file of both kinds, as when a run in one process is finished by ranks.
+    write(tmp_path / "c", "wplc", [word(0, 4.0, {"greedy": 0.0}), word(1, 4.0, {})])
+    assert [one.metric for one in summarise(read_answers(tmp_path / "c"))] == ["perplexity"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from tests.evaluation.tasks.planted import Planted, always_first, always_true, a
 
 from pangu_alpha.errors import DataError
 from pangu_alpha.evaluation.tasks.catalogue import TASKS
-from pangu_alpha.evaluation.tasks.measure import Plan, load_items, make_plans, run_plan
+from pangu_alpha.evaluation.tasks.measure import Plan, load_items, make_plans, other_measurement, run_plan
 from pangu_alpha.evaluation.tasks.results import Result, read_answers, summarise
 from pangu_alpha.evaluation.tasks.scorer import Score
 from pangu_alpha.evaluation.tasks.task import Shots, with_setting
@@ -222,3 +224,69 @@ def test_the_original_form_of_chid_and_its_other_blanks(tmp_path: Path) -> None:
     assert (first.fields, first.truth) == ({"left": "变得", "right": "，不要……。"}, "日新月异")
     assert (second.fields, second.truth) == ({"left": "变得……，不要", "right": "。"}, "随波逐流")
     assert second.choices == ("沧海一粟", "随波逐流")
+
+
+def test_one_folder_holds_one_network_and_one_measurement(data_sets: Path, pieces: Tokenizer, tmp_path: Path) -> None:
+    """Whatever the file is called: another seed, other examples, another task."""
+    run_plan(plans_of("c3", data_sets)[0], always_true(pieces), tmp_path)
+    other_seed = next(iter(make_plans(TASKS["c3"], data_sets, ["0"], 2, 1, None)))
+    for plan in (other_seed, plans_of("c3", data_sets)[1], plans_of("ocnli", data_sets)[0]):
+        with pytest.raises(DataError, match=r'other network: {"name": "true"}, and now {"name": "first"}'):
+            run_plan(plan, always_first(pieces), tmp_path)
+    mixed = with_setting(TASKS["c3"], "split", "dev_mixed")
+    with pytest.raises(DataError, match=r'other settings: {"split": "dev"}, and now {"split": "dev_mixed"}'):
+        run_plan(next(iter(make_plans(mixed, data_sets, ["0"], 2, 1, None))), always_true(pieces), tmp_path)
+
+
+def test_a_network_is_known_by_its_weights_and_not_by_its_path() -> None:
+    header = {"task": "c3", "settings": {}, "network": {"name": "run", "step": 2, "checkpoint": "a"}}
+    moved = {**header, "network": {**header["network"], "name": "/there/run"}}  # type: ignore[dict-item]
+    trained = {**header, "network": {**header["network"], "checkpoint": "b"}}  # type: ignore[dict-item]
+    assert (other_measurement(header, moved), other_measurement(header, trained)) == ("", "network")
+
+
+def test_choices_drawn_for_each_item_go_to_no_item_each(data_sets: Path, pieces: Tokenizer, tmp_path: Path) -> None:
+    task = with_setting(TASKS["cmrc2019"], "num_choices", "2")
+    plans = list(make_plans(task, data_sets, ["0"], 1, 1, None))
+    assert {result.metric for result in measured(plans, always_true(pieces), tmp_path)} == {"mean", "sum"}
+
+
+def afqmc(folder: Path, text: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "dev.json").write_text(text, encoding="utf-8")
+
+
+def test_a_file_that_is_there_twice_is_not_counted_twice(tmp_path: Path) -> None:
+    text = '{"sentence1": "甲", "sentence2": "乙", "label": "0"}\n'
+    afqmc(tmp_path / "afqmc", text)
+    assert len(load_items(TASKS["afqmc"], tmp_path, "dev", 1)) == 1
+    with zipfile.ZipFile(tmp_path / "afqmc" / "afqmc_public.zip", "w") as archive:
+        archive.writestr("dev.json", text)
+    with pytest.raises(DataError, match=r"dev.json is there twice, as .*take one away"):
+        load_items(TASKS["afqmc"], tmp_path, "dev", 1)
+
+
+def test_what_is_no_text_and_what_is_damaged_are_sentences(tmp_path: Path) -> None:
+    (tmp_path / "webqa").mkdir()
+    record = {"question": "几条腿？", "evidences": {"e": {"answer": [5]}}}
+    (tmp_path / "webqa" / "me_test.ann.json").write_text(json.dumps({"Q": record}), encoding="utf-8")
+    with pytest.raises(DataError, match="no text where a text should be"):
+        load_items(TASKS["webqa"], tmp_path, "test", 1)
+    (tmp_path / "cmrc2019").mkdir()
+    passage = {"context": "[BLANK1]。", "context_id": "P", "choices": ["甲", "乙"], "answers": ["1"]}
+    (tmp_path / "cmrc2019" / "cmrc2019_dev.json").write_text(json.dumps({"data": [passage]}), encoding="utf-8")
+    with pytest.raises(DataError, match="a wrong answer's place"):
+        load_items(TASKS["cmrc2019"], tmp_path, "dev", 1)
+    (tmp_path / "ceval" / "val").mkdir(parents=True)
+    (tmp_path / "ceval" / "val" / "logic_val.csv").write_text(f"id,question\n1,{'长' * 140_000}\n", encoding="utf-8")
+    limit = csv.field_size_limit(131_072)  # Python's own, which other packages raise
+    with pytest.raises(DataError, match=r"logic_val.csv is not CSV"):
+        load_items(TASKS["ceval"], tmp_path, "val", 1)
+    csv.field_size_limit(limit)
+    with zipfile.ZipFile(tmp_path / "csl_public.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dev.json", "甲乙" * 5000)
+    damaged = bytearray((tmp_path / "csl_public.zip").read_bytes())
+    damaged[40:60] = b"\xff" * 20
+    (tmp_path / "csl_public.zip").write_bytes(damaged)
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        load_items(TASKS["csl"], tmp_path, "dev", 1)

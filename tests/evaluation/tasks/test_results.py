@@ -165,3 +165,22 @@ def test_what_holds_no_answers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "answers" / "x.jsonl").write_text('{"task": "ocnlii"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"x.jsonl is not a file of answers"):
         read_answers(tmp_path)
+
+
+def test_seeds_are_compared_on_what_all_have_answered(tmp_path: Path) -> None:
+    """The second seed was killed after two items: these two, not the first two of each file, and it is said."""
+    whole = [choice(number, 0, number % 2, 0) for number in range(4)]
+    write(tmp_path, "ocnli", whole, "few", 1, num_items=4)
+    write(tmp_path, "ocnli", [choice(3, 0, 0, 0), choice(1, 0, 0, 0)], "few", 2, num_items=4)
+    result = next(one for one in summarise(read_answers(tmp_path)) if one.metric == "mean")
+    assert (result.num_items, result.seeds) == (2, (0.0, 100.0))
+    assert "not finished: 2 items are missing" in result.notes
+
+
+def test_seeds_of_two_measurements_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "ocnli", [choice(0, 0, 0, 0)], "few", 1)
+    write(tmp_path, "ocnli", [choice(0, 0, 0, 0)], "few", 2)
+    path = tmp_path / "answers" / "ocnli.few.2.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"name": "n"', '"name": "m"'), encoding="utf-8")
+    with pytest.raises(DataError, match="are of other network, and so no two seeds of one measurement"):
+        summarise(read_answers(tmp_path))

@@ -136,9 +136,9 @@ def what_ranks_do(
         return config, (*PANGU, "train", *recipe)
     if arguments.evaluate and arguments.tasks:
         raise ConfigError("--evaluate and --tasks: one after the other, please")
-    checkpoints_at(config.output)
+    newest = checkpoints_at(config.output)[-1]
     output = config.output / EVALUATION
-    words = _of_tasks(arguments, output) if arguments.tasks else _of_texts(arguments, output)
+    words = _of_tasks(arguments, output / newest.name) if arguments.tasks else _of_texts(arguments, output)
     where = ("--checkpoint", str(config.output), "--recipe", *recipe, override("output", output))
     return config.model_copy(update={"output": output}), (*PANGU, "evaluate", *words, *where)
 
@@ -154,7 +154,7 @@ def _of_tasks(arguments: argparse.Namespace, output: Path) -> tuple[str, ...]:
     if arguments.data is None or not arguments.data.is_dir():
         raise ConfigError(f"--tasks needs --data, the folder with the data sets, and {arguments.data} is none")
     words = ("--tasks", arguments.tasks, "--shots", arguments.shots, "--data", str(arguments.data))
-    return ("tasks", *words, "--output", str(output / "tasks"))
+    return ("tasks", *words, "--output", str(output))
 
 
 def describe(plan: Plan) -> str:

@@ -21,8 +21,13 @@ def units(text: str) -> list[str]:
 
 
 def exact_match(answer: str, references: Sequence[str]) -> float:
-    """1 when the answer equals a reference in all its units."""
-    return float(any(units(answer) == units(reference) for reference in references))
+    """1 when the answer equals a reference in all its units; where there are none, in all its characters."""
+    return float(any(_equal(answer, reference) for reference in references))
+
+
+def _equal(answer: str, reference: str) -> bool:
+    found, wanted = units(answer), units(reference)
+    return found == wanted if found or wanted else answer.strip() == reference.strip()
 
 
 def f1(answer: str, references: Sequence[str]) -> float:
@@ -73,7 +78,7 @@ def _f_measure(
     answer: Sequence[str], reference: Sequence[str], overlap: Callable[[Sequence[str], Sequence[str]], int]
 ) -> float:
     if not answer or not reference:
-        return float(answer == reference)
+        return 0.0
     num_common = overlap(answer, reference)
     return 2 * num_common / (len(answer) + len(reference))
 

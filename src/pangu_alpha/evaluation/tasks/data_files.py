@@ -6,8 +6,10 @@ import ast
 import csv
 import fnmatch
 import io
+import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -44,7 +46,7 @@ class DataFile:
             raise DataError(
                 f"{self.name}: not UTF-8 text (byte {error.start:,}): convert it, or get it again"
             ) from error
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
             raise DataError(f"{self.name} cannot be unpacked ({error}): get it again") from error
 
     def _unpack(self) -> bytes:
@@ -77,8 +79,11 @@ class DataFile:
 
     def rows(self) -> Iterator[tuple[str, Record]]:
         """Where it stands, and the columns by name, of each row of a CSV file."""
-        for number, row in enumerate(csv.DictReader(io.StringIO(self.text())), start=1):
-            yield f"{self.name} row {number}", row
+        try:
+            for number, row in enumerate(csv.DictReader(io.StringIO(self.text())), start=1):
+                yield f"{self.name} row {number}", row
+        except csv.Error as error:
+            raise DataError(f"{self.name} is not CSV ({error}): get it again") from error
 
 
 class DataFolder:
@@ -93,7 +98,10 @@ class DataFolder:
             DataError: there is no such folder or zip, or the zip is damaged.
         """
         if not root.is_dir():
-            raise DataError(f"{root} is no folder: give the one that holds the data sets with --data")
+            raise DataError(
+                f"{root} is no folder: give the one that holds the data sets with --data, or to the harness with "
+                "--metadata data=DIR"
+            )
         # Many data sets call their file dev.json: it belongs to the one in whose folder it is.
         own = [path for path in sorted(root.iterdir()) if re.match(rf"{name}([._-]|$)", path.name.lower())]
         if not own:
@@ -108,21 +116,33 @@ class DataFolder:
         """The files of one place whose path ends like the first pattern that any of them has.
 
         Raises:
-            DataError: there is none.
+            DataError: there is none, or one twice: unpacked beside its zip, or in an old folder.
         """
         for pattern in patterns:
             for files in self._places.values():
                 if found := [file for file in files if _matches(file, pattern)]:
+                    self._require_once(found)
                     return found
         places = " and ".join(map(str, self._places))
         raise DataError(
             f"{self._name}: no file of its {split} split in {places}: it is published as {' or '.join(patterns)}"
         )
 
+    def _require_once(self, files: Sequence[DataFile]) -> None:
+        by_name: dict[str, DataFile] = {}
+        for file in files:
+            name = PurePosixPath(file.member or file.path.as_posix()).name
+            if name in by_name:
+                raise DataError(
+                    f"{self._name}: its file {name} is there twice, as {by_name[name].name} and {file.name}: take one "
+                    "away"
+                )
+            by_name[name] = file
+
 
 def _files_of(place: Path) -> Iterator[DataFile]:
     for path in files_below(place, with_hidden=False) if place.is_dir() else [place]:
-        if path.suffix != ".zip":
+        if path.suffix.lower() != ".zip":
             yield DataFile(str(path), path)
             continue
         try:

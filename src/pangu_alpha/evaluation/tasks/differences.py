@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,11 @@ from scipy.stats import binomtest
 
 from pangu_alpha.errors import DataError
 from pangu_alpha.evaluation.tasks.results import LABELS, Answers
+from pangu_alpha.evaluation.tasks.task import Task
 from pangu_alpha.records import Record
+
+LIKELIHOOD = "likelihood"
+"""Of a word's tokens, their geometric mean: what two perplexities are compared by, item by item."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,8 @@ def _compare(before: Answers, after: Answers) -> list[Difference]:
     if alone:
         notes.append(f"{alone:,} items are in one of them only")
     found = []
-    for metric in pairs[0][0]["metrics"]:
-        values = [(first["metrics"][metric], second["metrics"][metric]) for first, second in pairs]
+    for metric in _metrics(before.task, pairs):
+        values = [(_worth(first, metric), _worth(second, metric)) for first, second in pairs]
         changes = [_change(first, second, metric) for first, second in pairs]
         better = tuple(change for change in changes if change.after > change.before)
         worse = tuple(change for change in changes if change.after < change.before)
@@ -87,6 +92,19 @@ def _compare(before: Answers, after: Answers) -> list[Difference]:
             Difference(*_key(before), metric, len(pairs), means[0], means[1], better, worse, p_value, tuple(notes))
         )
     return found
+
+
+def _metrics(task: Task, pairs: Sequence[tuple[Record, Record]]) -> list[str]:
+    """What all records of both have; of words, also how likely each was."""
+    known = pairs[0][0]["metrics"]
+    names = [name for name in known if all(name in record["metrics"] for pair in pairs for record in pair)]
+    return [*names, LIKELIHOOD] if task.method == "perplexity" else names
+
+
+def _worth(record: Record, metric: str) -> float:
+    if metric == LIKELIHOOD:
+        return math.exp(-min(float(record["mean"][0]), 700.0))
+    return float(record["metrics"][metric])
 
 
 def _other_settings(before: Record, after: Record) -> list[str]:
@@ -105,7 +123,7 @@ def _other_settings(before: Record, after: Record) -> list[str]:
 
 def _change(before: Record, after: Record, metric: str) -> Change:
     said = [_said(record, metric) for record in (before, after)]
-    return Change(before["id"], before["metrics"][metric], after["metrics"][metric], *said)
+    return Change(before["id"], _worth(before, metric), _worth(after, metric), *said)
 
 
 def _said(record: Record, metric: str) -> str:

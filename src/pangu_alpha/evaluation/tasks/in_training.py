@@ -17,6 +17,7 @@ from pangu_alpha.evaluation.tasks.scorer import Scorer
 from pangu_alpha.evaluation.tasks.tables import write_results
 from pangu_alpha.records import append_record, drop_after
 from pangu_alpha.run_folder import TASK_RESULTS, TASKS
+from pangu_alpha.tokenizer import Tokenizer
 from pangu_alpha.training.callbacks import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -27,23 +28,31 @@ _SEED = 1
 """Of examples, wrong choices and the sample of items: the same at every step, so that the steps can be compared."""
 
 
-def plans_of(config: TasksConfig, is_shared: bool) -> list[Plan]:
+def plans_of(config: TasksConfig, is_shared: bool, tokenizer: Tokenizer, window: int) -> list[Plan]:
     """What a run measures; nothing where it names no tasks.
+
+    Everything is put into tokens once, so that no question ends the training because it does not fit.
 
     Args:
         config: of the run.
+        tokenizer: of the run.
+        window: tokens that its network sees.
         is_shared: whether ranks share the network, so that it writes no text.
 
     Raises:
         ConfigError: a task does not exist, or cannot be measured so.
-        DataError: its files are missing, or not in the published format.
+        DataError: its files are missing, not in the published format, or an item does not fit the window.
     """
     if not config.names or config.data is None:
         return []
     tasks = choose_tasks(config.names)
     if is_shared:
         tasks = without_free_text(tasks, config.names)
-    return [plan for task in tasks for plan in make_plans(task, config.data, config.shots, _SEED, 1, config.limit)]
+    plans = [plan for task in tasks for plan in make_plans(task, config.data, config.shots, _SEED, 1, config.limit)]
+    for plan in plans:
+        for item in plan.items:
+            plan.question(item, tokenizer, window)
+    return plans
 
 
 class MeasureTasks(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from pangu_alpha.evaluation.tasks.scorer import Score, Scorer
 from pangu_alpha.evaluation.tasks.task import Item, Shots, Task
 from pangu_alpha.evaluation.tasks.wording import Question, ask, example
 from pangu_alpha.records import Record, append_record, keep_records, read_records, to_json
+from pangu_alpha.tokenizer import Tokenizer
 
 CHUNK = 32
 """Questions that a scorer gets at once; after each chunk the answers are on the disk."""
@@ -39,6 +41,12 @@ class Plan:
     def file(self) -> str:
         """Name of the file of its answers."""
         return f"{self.task.name}.{self.shots}.{self.seed}.jsonl"
+
+    def question(self, item: Item, tokenizer: Tokenizer, window: int) -> Question:
+        """One of the items after its examples; errors as `ask`."""
+        return ask(
+            self.task, item, self.examples.get(item.group if self.task.shots_by_group else "", []), tokenizer, window
+        )
 
     def header(self, scorer: Scorer) -> dict[str, object]:
         """What decides the answers: a run goes on only where all of it is the same."""
@@ -65,16 +73,18 @@ def load_items(task: Task, root: Path, split: str, seed: int) -> list[Item]:
     files = DataFolder(root, task.folder or task.name).find(split, task.splits[split])
     try:
         items = list(task.read(files))
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         paths = ", ".join(file.name for file in files)
         raise DataError(f"{paths}: not in the published format of {task.name} ({error!r})") from error
+    items = [_without_empty(item) for item in items]
     names = {item.id for item in items}
     faults = (
         (not items, "hold no item"),
         (len(names) < len(items), "hold two items of one name"),
-        (any(not item.choices and not any(item.references) for item in items), "hold an item without an answer"),
+        (not all(_has_texts(item) for item in items), "hold something that is no text where a text should be"),
+        (any(not item.choices and not item.references for item in items), "hold an item without an answer"),
         (
-            any(item.choices and not 0 <= item.answer < len(item.choices) for item in items),
+            any(item.choices and not _is_place(item.answer, item.choices) for item in items),
             "hold a wrong answer's place",
         ),
     )
@@ -82,6 +92,20 @@ def load_items(task: Task, root: Path, split: str, seed: int) -> list[Item]:
         if is_fault:
             raise DataError(f"the files of {task.name}'s {split} split {what}: {files[0].name}")
     return [_with_negatives(task, item, seed) for item in items] if task.num_choices else items
+
+
+def _without_empty(item: Item) -> Item:
+    """Without right answers that nothing would be."""
+    references = tuple(one for one in item.references if not isinstance(one, str) or one.strip())
+    return dataclasses.replace(item, references=references)
+
+
+def _has_texts(item: Item) -> bool:
+    return all(isinstance(one, str) for one in (*item.choices, *item.references, *item.fields.values()))
+
+
+def _is_place(answer: object, choices: Sequence[str]) -> bool:
+    return type(answer) is int and 0 <= answer < len(choices)
 
 
 def _with_negatives(task: Task, item: Item, seed: int) -> Item:
@@ -143,37 +167,62 @@ def run_plan(plan: Plan, scorer: Scorer, folder: Path, chunk: int = CHUNK) -> No
     path = folder / ANSWERS / plan.file
     path.parent.mkdir(parents=True, exist_ok=True)
     keep_records(path, lambda record: True, say)
-    header, known = plan.header(scorer), read_records(path, say)
+    header, known = json.loads(to_json(plan.header(scorer))), read_records(path, say)
     if len(known) < 2:  # nothing has been answered: whatever it was asked with
         path.unlink(missing_ok=True)
+    _require_same_measurement(path.parent, header)
+    if len(known) < 2:
         append_record(path, header)
     else:
-        _require_same(path, json.loads(to_json(header)), known[0])
+        _require_same(path, header, known[0])
     done = {record["id"] for record in known[1:]}
     todo = [item for item in plan.items if item.id not in done]
     name = f"{plan.task.name}, {plan.shots}-shot"
     with progress(name, len(plan.items), "items", len(done), slow_start=True) as advance:
         for first in range(0, len(todo), chunk):
             part = todo[first : first + chunk]
-            questions = [_ask(plan, item, scorer) for item in part]
+            questions = [plan.question(item, scorer.tokenizer, scorer.window) for item in part]
             for record in _answer(plan, questions, scorer):
                 append_record(path, record)
             advance(len(part))
 
 
-def _require_same(path: Path, wanted: Record, found: Record) -> None:
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            before, now = (to_json(one)[:120] for one in (found.get(name), value))
+def other_measurement(one: Record, other: Record) -> str:
+    """In what two headers of answers are of different measurements, apart from task, shots and seed; else nothing."""
+    networks = [header["network"] for header in (one, other)]
+    if all("checkpoint" in network for network in networks):  # which tells them apart, wherever they are
+        networks = [{**network, "name": ""} for network in networks]
+    if networks[0] != networks[1]:
+        return "network"
+    return "settings" if one["task"] == other["task"] and one["settings"] != other["settings"] else ""
+
+
+def _require_same_measurement(folder: Path, header: Record) -> None:
+    """Refuse to add to what was measured of another network, or with other settings."""
+    for path in sorted(folder.glob("*.jsonl")):
+        first = next(iter(read_records(path)), None)
+        if first is not None and "network" in first and (problem := other_measurement(first, header)):
             raise DataError(
-                f"{path} was made with other {name}: {before}, and now {now}. "
+                f"{path} was made with other {problem}: {_differing(first[problem], header[problem])}. "
                 "Choose another --output, or remove the file"
             )
 
 
-def _ask(plan: Plan, item: Item, scorer: Scorer) -> Question:
-    examples = plan.examples.get(item.group if plan.task.shots_by_group else "", [])
-    return ask(plan.task, item, examples, scorer.tokenizer, scorer.window)
+def _require_same(path: Path, wanted: Record, found: Record) -> None:
+    for name, value in wanted.items():
+        if name != "network" and found.get(name) != value:
+            raise DataError(
+                f"{path} was made with other {name}: {_differing(found.get(name), value)}. "
+                "Choose another --output, or remove the file"
+            )
+
+
+def _differing(before: object, now: object) -> str:
+    """Both, without what they have in common."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        before, now = ({name: one.get(name) for name in names} for one in (before, now))
+    return f"{to_json(before)[:120]}, and now {to_json(now)[:120]}"
 
 
 def _answer(plan: Plan, questions: Sequence[Question], scorer: Scorer) -> Iterator[Record]:

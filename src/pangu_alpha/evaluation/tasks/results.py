@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from pangu_alpha.errors import DataError
 from pangu_alpha.evaluation.tasks.catalogue import TASKS
-from pangu_alpha.evaluation.tasks.measure import ANSWERS, judge
+from pangu_alpha.evaluation.tasks.measure import ANSWERS, judge, other_measurement
 from pangu_alpha.evaluation.tasks.paper import Pair, paper_value
 from pangu_alpha.evaluation.tasks.task import SETTINGS, Task
 from pangu_alpha.reading import list_folder
@@ -24,6 +24,7 @@ from pangu_alpha.records import Record, read_records
 LABELS = {
     "mean": "Acc (mean)", "sum": "Acc (sum)", "one_to_one": "Acc (one to one)", "accuracy": "Acc", "em": "EM",
     "f1": "F1", "rouge_1": "Rouge-1", "rouge_l": "Rouge-L", "perplexity": "PPL", "greedy": "Acc (greedy)",
+    "likelihood": "p (token)",
 }  # fmt: skip
 _RESAMPLES = 1000
 _SEED = 20210426
@@ -98,17 +99,19 @@ def summarise(answers: Sequence[Answers]) -> list[Result]:
 
 
 def _of_task(several: Sequence[Answers]) -> list[Result]:
+    _require_alike(several)
+    missing = sum(one.header["num_items"] - len(one.records) for one in several)
+    several = _answered_by_all(several)
     task, records = several[0].task, several[0].records
     columns: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
     for one in several:
         for name, values in _columns(task, one.records).items():
             columns[name].append(values)
-    notes = _notes(task, several)
+    notes = _notes(task, several, missing)
     results = []
     for metric, of_seeds in columns.items():
         # [seeds, items, 2]: each value is a quotient of two sums.
-        shortest = min(map(len, of_seeds))
-        values = np.stack([one[:shortest] for one in of_seeds])
+        values = np.stack(of_seeds)
         low, high = _interval(values, metric)
         chance, majority = _baselines(task, metric, records)
         results.append(
@@ -131,14 +134,40 @@ def _of_task(several: Sequence[Answers]) -> list[Result]:
     return results
 
 
+def _require_alike(several: Sequence[Answers]) -> None:
+    """Refuse seeds that are none of one measurement."""
+    first = several[0]
+    for other in several[1:]:
+        if problem := other_measurement(first.header, other.header):
+            raise DataError(
+                f"{first.path} and {other.path} are of other {problem}, and so no two seeds of one measurement: keep "
+                "each in a folder of its own"
+            )
+
+
+def _answered_by_all(several: Sequence[Answers]) -> list[Answers]:
+    """With the items that every seed has answered, in one order. (Which are examples can differ.)"""
+    common = set.intersection(*({record["id"] for record in one.records} for one in several))
+    if not common:
+        paths = " and ".join(str(one.path) for one in several)
+        raise DataError(f"{paths} have answered no item in common: give the same command again, which goes on")
+    if len(several) == 1:
+        return list(several)
+    kept = []
+    for one in several:
+        answered = {record["id"]: record for record in one.records}
+        kept.append(dataclasses.replace(one, records=[answered[name] for name in sorted(common)]))
+    return kept
+
+
 def _columns(task: Task, records: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
     """For each measure [items, 2]: what an item adds above and below the line of the quotient."""
     columns = {}
     if task.method == "perplexity":
         columns["perplexity"] = np.array([[record["nats"][0], record["tokens"][0]] for record in records], np.float64)
-    for metric in records[0]["metrics"]:
+    for metric in [name for name in records[0]["metrics"] if all(name in record["metrics"] for record in records)]:
         columns[metric] = np.array([[record["metrics"][metric], 1.0] for record in records])
-    if task.one_to_one:
+    if task.one_to_one and not task.num_choices:  # else the items of a group do not share their choices
         columns["one_to_one"] = np.array([[hit, 1.0] for hit in one_to_one(records)])
     return columns
 
@@ -219,10 +248,9 @@ def majority_places(records: Sequence[Record], are_labels: bool) -> list[int]:
     return [next(place for place in places if place < len(record["choices"])) for record in records]
 
 
-def _notes(task: Task, several: Sequence[Answers]) -> tuple[str, ...]:
+def _notes(task: Task, several: Sequence[Answers], missing: int) -> tuple[str, ...]:
     notes = []
     records = [record for one in several for record in one.records]
-    missing = several[0].header["num_items"] - len(several[0].records)
     if missing:
         notes.append(f"not finished: {missing:,} items are missing")
     wanted = task.num_shots(several[0].header["shots"])

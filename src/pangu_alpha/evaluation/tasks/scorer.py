@@ -35,6 +35,7 @@ def network_facts(checkpoint: Checkpoint, parameters: int, tokenizer: Tokenizer,
     return {
         "name": str(checkpoint.path),
         "step": checkpoint.step,
+        "checkpoint": checkpoint.index.checksum,
         "parameters": parameters,
         "tokenizer": tokenizer.fingerprint,
         "window": config.seq_length,

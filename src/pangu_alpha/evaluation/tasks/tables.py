@@ -60,7 +60,9 @@ def _groups(results: Sequence[Result]) -> list[list[Result]]:
 def _row(group: Sequence[Result], shown: Sequence[str]) -> list[str]:
     first = group[0]
     by_shots = {result.shots: result for result in group}
-    row = [first.title, LABELS[first.metric], f"{first.num_items:,}", _number(first.chance), _number(first.majority)]
+    # Where columns are of different numbers of items, all numbers are there.
+    items = " · ".join(dict.fromkeys(f"{by_shots[shots].num_items:,}" for shots in shown if shots in by_shots))
+    row = [first.title, LABELS[first.metric], items, _number(first.chance), _number(first.majority)]
     for shots in shown:
         result = by_shots.get(shots)
         if result is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluation.tasks.published import published, write_published
 
 from pangu_alpha.cli.main import main
 
@@ -49,6 +50,26 @@ def test_the_plan_of_a_chip_is_one_more_line(project: Path, capsys: pytest.Captu
     assert last.startswith("✓ plan") and last.endswith(" GiB, on 1 × A100 80GB")
     assert _exit_code("recipe.yaml", f"output={project}/run", "--hardware", "a100", "--json") == 0
     assert json.loads(capsys.readouterr().out)["findings"][-1]["what"] == "plan"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("tasks.names=[c3]", "model.seq_length=256"), "✓ tasks"),
+        (("tasks.names=[c3]", "tasks.data=elsewhere"), "– tasks"),
+        (("tasks.names=[c33]",), "✗ tasks"),
+        (("tasks.names=[c3]", "model.seq_length=16"), "✗ tasks"),
+        (("tasks.names=[pd]", "model.seq_length=256", "parallel.mp=2"), "✗ tasks"),
+    ],
+)
+def test_what_is_asked_during_the_training_is_looked_at(
+    more: tuple[str, ...], said: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the training would refuse at its start is refused here."""
+    (project / "data_sets").mkdir()
+    write_published(project / "data_sets", published())
+    _exit_code("recipe.yaml", f"output={project}/run", f"tasks.data={project}/data_sets", *more)
+    assert any(line.startswith(said) for line in capsys.readouterr().out.splitlines())
 
 
 def test_a_good_machine(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,6 +135,7 @@ def test_tasks_during_the_training_change_nothing(project: TinyProject, mesh: tu
         (("train", "tasks.names=[c3]", "tasks.data=data_sets", "model.seq_length=16"), "but the network sees 16"),
         (("train", "tasks.names=[pd]", "tasks.data=data_sets", *MESH), "pd: answered in free text"),
         (("launch", "--tasks", "c3"), "--tasks needs --data"),
+        (("launch", "--data", "data_sets"), "--data without --tasks"),
         (("launch", "--tasks", "c3", "--evaluate", "text.jsonl"), "one after the other"),
     ],
 )

@@ -129,8 +129,12 @@ def is_first_rank() -> bool:
     Raises:
         ConfigError: its environment holds no number.
     """
+    return _launched_rank() == 0
+
+
+def _launched_rank() -> int:
     try:
-        return number_in(os.environ, "RANK_ID", default=0) == 0
+        return number_in(os.environ, "RANK_ID", default=0)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -143,12 +147,7 @@ def _own_ranks() -> Sequence[int]:
     """
     is_scheduler = os.environ.get("MS_ROLE") == "MS_SCHED"
     is_nameless = "RANK_ID" not in os.environ and os.environ.get("MS_WORKER_NUM", "1") != "1"
-    if is_scheduler or is_nameless:
-        return []
-    try:
-        return [number_in(os.environ, "RANK_ID", default=0)]
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    return [] if is_scheduler or is_nameless else [_launched_rank()]
 
 
 def _meet(config: RunConfig, rank: int) -> Workers:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.console import progress
+from pangu_alpha.errors import PanguError
 
 if TYPE_CHECKING:
     from pangu_alpha.cluster.preflight.finding import Finding
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     expected = _expected(arguments.hardware, config)
     if arguments.hosts is None:
         report = examine(config, arguments.rank_table, arguments.server)
-        report = replace(report, findings=[*report.findings, *expected])
+        report = replace(report, findings=[*report.findings, *_tasks(config), *expected])
         findings, text = report.findings, report.to_json()
     else:
         findings = [*_ask(arguments, config), *expected]
@@ -72,6 +73,24 @@ def run(arguments: argparse.Namespace) -> None:
     if any(finding.state == "bad" for finding in findings):
         sys.stdout.flush()
         sys.exit(1)
+
+
+def _tasks(config: RunConfig) -> list[Finding]:
+    """Whether the tasks that are measured during the training can be asked, all questions of them."""
+    if not config.tasks.names:
+        return []
+    from pangu_alpha.cli.train_tasks import open_tasks
+    from pangu_alpha.cluster.preflight.finding import ok, refused, skipped
+    from pangu_alpha.training.runnable import default_backend
+
+    if config.tasks.data is not None and not config.tasks.data.is_dir():
+        return [skipped("tasks", f"{config.tasks.data} is not here, and must be on the host of rank 0")]
+    try:
+        plans = open_tasks(config, default_backend(config, num_processes=1))
+    except PanguError as error:
+        return [refused("tasks", error, "correct the section tasks")]
+    names = dict.fromkeys(plan.task.name for plan in plans)
+    return [ok("tasks", f"{', '.join(names)}: {sum(len(plan.items) for plan in plans):,} questions at a time")]
 
 
 def _expected(chip: str | None, config: RunConfig) -> list[Finding]:

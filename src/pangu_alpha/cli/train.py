@@ -94,7 +94,7 @@ def _train(
         tokenizer_fingerprint = load_tokenizer(config.tokenizer).fingerprint
     training_data = open_training_data(config, tokenizer_fingerprint)
     validation_data = open_validation_data(config, tokenizer_fingerprint) if config.data.validation else None
-    plans = open_tasks(config, is_shared=processes is not None or config.device == "ascend")
+    plans = open_tasks(config, "mindspore" if processes is None else "emulator")
     require_resumable(config, training_data.fingerprint)
     if weights is not None and not list_checkpoints(config.output / CHECKPOINTS):
         check_weights(weights, config.model, training_data.tokenizer_fingerprint)

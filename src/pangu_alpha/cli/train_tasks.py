@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from pangu_alpha.model import PanguAlpha
     from pangu_alpha.training.backend import Backend
     from pangu_alpha.training.callbacks import Callback
+    from pangu_alpha.training.runnable import BackendName
 
 
-def open_tasks(config: RunConfig, is_shared: bool) -> Sequence[Plan]:
+def open_tasks(config: RunConfig, kind: BackendName) -> Sequence[Plan]:
     """What this process will ask; only rank 0 asks, and needs the data sets.
 
     Args:
         config: of the run.
-        is_shared: whether ranks share the network.
+        kind: who computes.
 
     Raises:
         ConfigError: a task does not exist, or cannot be measured so.
@@ -34,6 +35,7 @@ def open_tasks(config: RunConfig, is_shared: bool) -> Sequence[Plan]:
     from pangu_alpha.tokenizer import load_tokenizer
 
     assert config.tokenizer is not None
+    is_shared = kind == "emulator" or config.device == "ascend"
     return plans_of(config.tasks, is_shared, load_tokenizer(config.tokenizer), config.model.seq_length)
 
 
@@ -63,7 +65,6 @@ def measure_tasks(config: RunConfig, plans: Sequence[Plan], backend: Backend, ne
         from pangu_alpha.evaluation.tasks.network import NetworkScorer
 
         scorer = NetworkScorer(network, config.model, tokenizer, facts)
-        network.set_train()  # the scorer has put it at rest
     else:
         from pangu_alpha.evaluation.tasks.ranks import RankScorer
 

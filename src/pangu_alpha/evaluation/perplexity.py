@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pangu_alpha.config import perplexity
 from pangu_alpha.console import progress
 from pangu_alpha.data import ALL_ROWS, Batch, HeldOut
-from pangu_alpha.errors import CheckpointError, ConfigError, DataError
+from pangu_alpha.errors import ConfigError, DataError
+from pangu_alpha.evaluation.finite import require_finite
 from pangu_alpha.evaluation.windows import pack_windows, sliding_windows
 from pangu_alpha.tokenizer import Tokenizer
 
@@ -96,11 +97,7 @@ def measure_perplexity(texts: PackedTexts, mean_loss: Callable[[HeldOut], float]
     with progress("scoring", texts.num_tokens, "tokens") as advance:
         texts.on_batch = advance
         loss = mean_loss(texts)
-    if not math.isfinite(loss):
-        raise CheckpointError(
-            "the network's loss on this text is not finite: its training had diverged, or its weights are too large "
-            "for its compute_dtype. Use an earlier checkpoint"
-        )
+    require_finite(loss, "this text")
     return Perplexity(loss * texts.num_tokens, texts.num_tokens, texts.num_characters, texts.num_documents)
 
 

@@ -283,6 +283,20 @@ def test_what_is_no_text_and_what_is_damaged_are_sentences(tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"logic_val.csv is not CSV"):
         load_items(TASKS["ceval"], tmp_path, "val", 1)
     csv.field_size_limit(limit)
+    (tmp_path / "c3").mkdir()
+    entry = ["对话", [{"question": "问", "choice": ["甲", "乙"], "answer": "甲"}], "1"]
+    (tmp_path / "c3" / "c3-d-dev.json").write_text(json.dumps([entry]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"is not \[dialogue, questions, id\]"):
+        load_items(TASKS["c3"], tmp_path, "dev", 1)
+    entry = [["话"], [{"question": "问\ud800", "choice": ["甲", "乙"], "answer": "甲"}], "1"]
+    (tmp_path / "c3" / "c3-d-dev.json").write_text(json.dumps([entry]), encoding="utf-8")
+    with pytest.raises(DataError, match="no text where a text should be"):
+        load_items(TASKS["c3"], tmp_path, "dev", 1)
+    (tmp_path / "chid").mkdir()
+    cloze = {"content": ["这是#idiom1#。"], "candidates": ["一日千里", "随波逐流"]}
+    (tmp_path / "chid" / "dev.json").write_text(json.dumps(cloze), encoding="utf-8")
+    with pytest.raises(DataError, match=r"whose name ends in _answer.json"):
+        load_items(TASKS["chid"], tmp_path, "dev", 1)
     with zipfile.ZipFile(tmp_path / "csl_public.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("dev.json", "甲乙" * 5000)
     damaged = bytearray((tmp_path / "csl_public.zip").read_bytes())

@@ -132,6 +132,8 @@ def what_ranks_do(
         ConfigError: a text or the data sets are not there, or what is to be done is not clear.
     """
     recipe = (arguments.recipe, *overrides)
+    if arguments.data is not None and not arguments.tasks:
+        raise ConfigError("--data without --tasks: say which tasks")
     if not arguments.evaluate and not arguments.tasks:
         return config, (*PANGU, "train", *recipe)
     if arguments.evaluate and arguments.tasks:

@@ -101,7 +101,12 @@ def _without_empty(item: Item) -> Item:
 
 
 def _has_texts(item: Item) -> bool:
-    return all(isinstance(one, str) for one in (*item.choices, *item.references, *item.fields.values()))
+    return all(map(_is_text, (item.id, *item.choices, *item.references, *item.fields.values())))
+
+
+def _is_text(value: object) -> bool:
+    """JSON can spell half of a character (`\\ud800`), which no file and no tokenizer takes."""
+    return isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def _is_place(answer: object, choices: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 from numpy.typing import NDArray
 
 from pangu_alpha.config import ModelConfig
-from pangu_alpha.errors import CheckpointError
+from pangu_alpha.evaluation.finite import require_finite
 from pangu_alpha.evaluation.tasks.scorer import Score
 from pangu_alpha.evaluation.tasks.tree import Tree
 from pangu_alpha.evaluation.tasks.wording import Candidate, Question, common_length
@@ -174,7 +174,7 @@ class NetworkScorer:
         self.tokenizer, self.window = tokenizer, config.seq_length
         self.row_tokens = ROW_TOKENS
         self._network, self._config, self._facts = network, config, facts
-        self._prices, self._tree = TreePrices(network).set_train(False), TreeNetwork(network).set_train(False)
+        self._prices, self._tree = TreePrices(network), TreeNetwork(network)
         self._generator = Generator(network, config, tokenizer, batch_size)
         empty = Tensor(np.zeros((config.num_layers, 1, config.num_heads, 1, config.head_size)), compute_dtype(config))
         self._nothing = Memory((), empty, empty)
@@ -310,11 +310,7 @@ class NetworkScorer:
 
     def _sum(self, path: Sequence[int], prices: dict[int, float], hits: dict[int, bool]) -> Score:
         total = math.fsum(prices[node] for node in path)
-        if not math.isfinite(total):
-            raise CheckpointError(
-                "the network's loss on a question is not finite: its training had diverged, or its weights are too "
-                f"large for {self._config.compute_dtype}. Use an earlier checkpoint"
-            )
+        require_finite(total, "a question")
         return Score(total, len(path), all(hits[node] for node in path))
 
 

@@ -8,13 +8,13 @@ mesh without data parallelism wastes least.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.data import ALL_ROWS, Batch, HeldOut
-from pangu_alpha.errors import CheckpointError, ConfigError
+from pangu_alpha.errors import ConfigError
+from pangu_alpha.evaluation.finite import require_finite
 from pangu_alpha.evaluation.tasks.scorer import Score
 from pangu_alpha.evaluation.tasks.wording import Question
 from pangu_alpha.evaluation.windows import Window, pack_windows
@@ -90,11 +90,7 @@ class RankScorer:
         self._tell(json.dumps([list(ids), start]))
         self._candidate.put(ids, start)
         loss = self._mean_loss(self._candidate)
-        if not math.isfinite(loss):
-            raise CheckpointError(
-                "the network's loss on a question is not finite: its training had diverged, or its weights are too "
-                "large for its compute_dtype. Use an earlier checkpoint"
-            )
+        require_finite(loss, "a question")
         num_tokens = len(ids) - start
         return Score(loss * num_tokens, num_tokens, None)
 

@@ -13,7 +13,7 @@ def _read(files: Sequence[DataFile]) -> Iterator[Item]:
     for file in files:
         for number, entry in enumerate(file.json(), start=1):
             where = f"{file.name} entry {number}"
-            if not isinstance(entry, list) or len(entry) < 3:
+            if not isinstance(entry, list) or len(entry) < 3 or not isinstance(entry[0], list):
                 raise DataError(f"{where} is not [dialogue, questions, id]: the file is not in the published format")
             passage, name = "\n".join(entry[0]), str(entry[2])
             for question, record in enumerate(entry[1]):

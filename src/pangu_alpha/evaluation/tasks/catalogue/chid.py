@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pangu_alpha.errors import DataError
 from pangu_alpha.evaluation.tasks.data_files import DataFile, get, place, records
 from pangu_alpha.evaluation.tasks.task import Item, Task
 
@@ -19,7 +20,10 @@ def _read(files: Sequence[DataFile]) -> Iterator[Item]:
     for file in files:
         if file.name.endswith("_answer.json"):
             answers.update(file.json())
-    for where, record in records([file for file in files if not file.name.endswith("_answer.json")]):
+    passages = [file for file in files if not file.name.endswith("_answer.json")]
+    for where, record in records(passages):
+        if "groundTruth" not in record and not answers:
+            raise DataError(f"{where}: CLUE keeps the answers in a file beside it, whose name ends in _answer.json")
         yield from _as_in_clue(record, answers, where) if "groundTruth" not in record else _original(record, where)
 
 

@@ -226,6 +226,7 @@ def test_the_command_works_offline_and_says_what_is_missing(project: Project) ->
     )
     done = project.python(*asked, "--metadata", "data=data_sets", "--output_path", "out")
     assert done.returncode == 0 and "acc_mean" in done.stdout, done.stderr
+    assert "Tasks" in done.stdout and "Metric" in done.stdout  # the head of the table
     done = project.python(*asked)
     assert done.returncode == 2 and "--metadata data=DIR" in done.stderr.splitlines()[-1], done.stderr
     assert "Traceback" not in done.stderr

@@ -60,6 +60,10 @@ def test_words_are_compared_where_nobody_knows_the_likeliest(tmp_path: Path) -> 
         (found,) = compare(read_answers(tmp_path / before), read_answers(tmp_path / after))
         assert (found.label, found.num_items) == ("p (token)", 3)
         assert len(found.better if before == "a" else found.worse) == 2
+    # One network, computed in two ways.
+    write(tmp_path / "d", "wplc", [word(one, 4.0 + 1e-4, {}) for one in range(3)])
+    (found,) = compare(read_answers(tmp_path / "a"), read_answers(tmp_path / "d"))
+    assert (found.better, found.worse, found.p_value) == ((), (), 1.0)
     # One file of both kinds, as when a run in one process is finished by ranks.
     write(tmp_path / "c", "wplc", [word(0, 4.0, {"greedy": 0.0}), word(1, 4.0, {})])
     assert [one.metric for one in summarise(read_answers(tmp_path / "c"))] == ["perplexity"]

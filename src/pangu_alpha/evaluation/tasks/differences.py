@@ -15,6 +15,9 @@ from pangu_alpha.records import Record
 
 LIKELIHOOD = "likelihood"
 """Of a word's tokens, their geometric mean: what two perplexities are compared by, item by item."""
+_SAME = 1e-4
+"""Share by which two values must differ to be two: of likelihoods 1e-4 nats a token, to which two ways of computing one
+network agree."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def _compare(before: Answers, after: Answers) -> list[Difference]:
     for metric in _metrics(before.task, pairs):
         values = [(_worth(first, metric), _worth(second, metric)) for first, second in pairs]
         changes = [_change(first, second, metric) for first, second in pairs]
-        better = tuple(change for change in changes if change.after > change.before)
-        worse = tuple(change for change in changes if change.after < change.before)
+        better = tuple(change for change in changes if change.after > change.before * (1 + _SAME))
+        worse = tuple(change for change in changes if change.before > change.after * (1 + _SAME))
         num_changed = len(better) + len(worse)
         p_value = float(binomtest(len(better), num_changed).pvalue) if num_changed else 1.0
         means = [100 * sum(side) / len(pairs) for side in zip(*values, strict=True)]

@@ -20,7 +20,7 @@ from pangu_alpha.files import written_aside
 _COLOURS = {"0": "#4a7ebb", "1": "#e08e3c", "few": "#4a9a6b"}
 _NAMES = {"0": "zero-shot", "1": "one-shot", "few": "few-shot"}
 _COLUMNS = 4
-_APART = 1.08
+_APART = 1.4
 _INK = "#30363d"
 
 
@@ -39,8 +39,11 @@ def draw_scale(networks: Sequence[tuple[float, Sequence[Result]]], path: Path) -
     columns = min(_COLUMNS, len(panels))
     figure = Figure(figsize=(3.2 * columns, 2.6 * rows + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    sizes = [size for size, _ in networks] + [*SIZES.values()]
     for place, points in zip(axes, panels.values(), strict=False):
         _draw_panel(place, points)
+        # All panels alike, those without a value of the paper, too: an axis of one size has no number on it.
+        place.set_xlim(min(sizes) / 2, max(sizes) * 2)
     for place in axes[len(panels) :]:
         place.axis("off")
     lines = {

@@ -304,9 +304,8 @@ def compare(folder: Path, rounds: int, batch_size: int) -> int:
     sides = {side: Child(side, folder, batch_size) for side in ("ours", "theirs")}
     total = dict.fromkeys(sides, 0.0)
     all_tokens, largest = 0, 0.0
-    print(
-        f"{'':20}  {'tokens':>9}  {'pangu':>8}  {'hf':>8}   pangu ÷ hf, largest difference (nats a token) of those compared"
-    )
+    head = "pangu ÷ hf, largest difference (nats a token) of those compared"
+    print(f"{'':20}  {'tokens':>9}  {'pangu':>8}  {'hf':>8}   {head}")
     for name, shots in ((name, shots) for name, several in TASKS.items() for shots in several):
         requests = requests_of(name, shots, folder, has_warm_up=False)
         lengths = [len(tokenizer.encode("".join(request.args))) for request in requests]

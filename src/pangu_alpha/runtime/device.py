@@ -88,6 +88,9 @@ def set_device(device: DeviceKind, fuse_operators: bool = False, may_skip: bool 
     if device == "cpu" and fuse_operators and prepare_kernel_cache(cache):
         left_out = ",".join(_INEXACT + _NOT_WHERE_STEPS_ARE_SKIPPED * may_skip)
         ms.set_context(enable_graph_kernel=True, graph_kernel_flags=f"--disable_cluster_ops={left_out}")
+    else:
+        # An earlier network of this process may have asked for it.
+        ms.set_context(enable_graph_kernel=False)
 
 
 def join_workers(device: DeviceKind, num_workers: int) -> int:

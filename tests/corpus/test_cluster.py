@@ -22,7 +22,8 @@ import sys
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
 nodes = [cluster.add_node(num_cpus=1, object_store_memory=100 << 20) for _ in range(2)]
-print(cluster.address, *(node.all_processes["raylet"][0].process.pid for node in nodes), flush=True)
+processes = [cluster.head_node.all_processes["gcs_server"], *(node.all_processes["raylet"] for node in nodes)]
+print(cluster.address, *(some[0].process.pid for some in processes), flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
@@ -33,6 +34,8 @@ class Cluster:
     """Three nodes of one processor each."""
 
     address: str
+    head: int
+    """Process id of what the head node manages the cluster with."""
     raylets: tuple[int, ...]
     """Process ids of what manages a node, of the two that are not the head."""
 
@@ -49,8 +52,8 @@ def cluster() -> Iterator[Cluster]:
         env=environment,
     )
     assert process.stdout is not None
-    address, *raylets = process.stdout.readline().split()
-    yield Cluster(address, tuple(map(int, raylets)))
+    address, head, *raylets = process.stdout.readline().split()
+    yield Cluster(address, int(head), tuple(map(int, raylets)))
     process.communicate("", timeout=60)
 
 
@@ -73,13 +76,19 @@ def workers_at_work(raylet: int) -> list[int]:
     return [pid for pid, path in commands.items() if path.exists() and path.read_bytes().startswith(b"ray::do")]
 
 
-def test_the_loss_of_a_node_in_the_middle_changes_nothing(tmp_path: Path, cluster: Cluster) -> None:
+def many_pieces(folder: Path) -> list[str]:
+    """The words of a run with a piece for each text; what processes make of it is there already."""
     texts = [chinese_text(seed, 40) for seed in range(30)]
-    write_jsonl(tmp_path / "a.jsonl", [*texts, *texts[:5]])
-    recipe = RECIPE.replace("10000", "3000") + "duplicates: {near: {bands: 4}}\n"  # a piece for each text
-    (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    write_jsonl(folder / "a.jsonl", [*texts, *texts[:5]])
+    recipe = RECIPE.replace("10000", "3000") + "duplicates: {near: {bands: 4}}\n"
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     words = ["run", "recipe.yaml", "--input", "a.jsonl"]
-    assert pangu_corpus(tmp_path, *words, "--output", "by_processes", "--workers", "1").returncode == 0
+    assert pangu_corpus(folder, *words, "--output", "by_processes", "--workers", "1").returncode == 0
+    return words
+
+
+def test_the_loss_of_a_node_in_the_middle_changes_nothing(tmp_path: Path, cluster: Cluster) -> None:
+    words = many_pieces(tmp_path)
     process = start(tmp_path, *words, "--output", "by_ray", "--ray", cluster.address)
     done, raylet = tmp_path / "by_ray" / "work" / "clean", cluster.raylets[0]
     while process.poll() is None and not (list(done.glob("[0-9]*")) and workers_at_work(raylet)):
@@ -99,3 +108,19 @@ def test_a_cluster_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     words = ["run", "mnbvc", "--input", "a.jsonl", "--output", "out", "--ray", "127.0.0.1:1"]
     done = pangu_corpus(tmp_path, *words)
     assert done.returncode == 2 and "no Ray cluster at '127.0.0.1:1'" in done.stderr
+
+
+def test_the_loss_of_the_head_is_a_sentence_and_the_command_goes_on(tmp_path: Path, cluster: Cluster) -> None:
+    words = many_pieces(tmp_path)
+    process = start(tmp_path, *words, "--output", "by_ray", "--ray", cluster.address)
+    done = tmp_path / "by_ray" / "work" / "clean"
+    while process.poll() is None and not list(done.glob("[0-9]*")):
+        time.sleep(0.002)
+    os.kill(cluster.head, signal.SIGKILL)
+    _, said = process.communicate(timeout=50)  # Ray alone takes a minute
+    assert process.returncode == 2 and f"the head node of the Ray cluster, {cluster.address}, is gone" in said
+    num_done = len(list(done.glob("[0-9]*")))
+    assert 1 <= num_done < 35
+    again = pangu_corpus(tmp_path, *words, "--output", "by_ray", "--workers", "1")
+    assert again.returncode == 0, again.stderr
+    assert contents(tmp_path / "by_ray") == contents(tmp_path / "by_processes")

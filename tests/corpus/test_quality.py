@@ -119,6 +119,15 @@ def test_too_few_texts_are_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2 and "10 are needed: give more" in done.stderr
 
 
+@pytest.mark.parametrize(("web", "sentence"), [("few.jsonl", "--web has 99 texts"), ("none.jsonl", "none.jsonl")])
+def test_web_texts_that_cut_nothing_are_found_before_the_model_is_made(tmp_path: Path, web: str, sentence: str) -> None:
+    write_jsonl(tmp_path / "good.jsonl", [chinese_text(seed) for seed in range(10)])
+    write_jsonl(tmp_path / "few.jsonl", [chinese_text(seed, 2) for seed in range(99)])
+    done = pangu_corpus(tmp_path, "train", "--good", "good.jsonl", "--web", web, "--output", "out")
+    assert done.returncode == 2 and sentence in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_interval_is_that_of_pairs() -> None:
     draw = np.random.default_rng(1)
     common = draw.normal(500, 100, 60)  # how hard a batch is, for both

@@ -24,6 +24,10 @@ from pangu_alpha.errors import ClusterError, CorpusError
 
 Task = Callable[[Work, int], None]
 DIED = "died"
+_LOOK_SECONDS = 5.0
+"""Between looks at a cluster of which nothing is heard."""
+_LOOKS = 3
+"""Without an answer, until its head node counts as gone."""
 
 
 class Engine(Protocol):
@@ -100,6 +104,7 @@ class RayCluster:
                 f"no Ray cluster at {address!r}: {str(error).splitlines()[0]}. Start it with `ray start --head`"
             ) from error
         self._ray = ray
+        self._address = ray.get_runtime_context().gcs_address
 
     def map(self, function: Task, output: Path, tasks: Sequence[int]) -> Iterator[tuple[int, str]]:
         """See `Engine`."""
@@ -108,11 +113,12 @@ class RayCluster:
         waiting: list[int] = list(reversed(tasks))
         running: dict[Any, int] = {}
         while waiting or running:
+            self._require_head()
             room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
             while waiting and len(running) < room:
                 task = waiting.pop()
                 running[remote.remote(function, output, task)] = task
-            for reference in ray.wait(list(running))[0]:
+            for reference in ray.wait(list(running), timeout=_LOOK_SECONDS)[0]:
                 task = running.pop(reference)
                 try:
                     ray.get(reference)
@@ -130,6 +136,21 @@ class RayCluster:
     def close(self) -> None:
         """Leave the cluster."""
         self._ray.shutdown()
+
+    def _require_head(self) -> None:
+        """Ray itself waits a minute for its head node, and then ends this process without a sentence."""
+        host, _, port = self._address.rpartition(":")
+        for _ in range(_LOOKS):
+            try:
+                socket.create_connection((host, int(port)), timeout=_LOOK_SECONDS).close()
+                return
+            except OSError as error:
+                problem = error
+                time.sleep(_LOOK_SECONDS)
+        raise ClusterError(
+            f"the head node of the Ray cluster, {self._address}, is gone: {problem}. Start a cluster again and then "
+            "this command, which goes on"
+        )
 
 
 def do(function: Task, output: Path, task: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +47,14 @@ def train_language_model(good: Sequence[Path], web: Sequence[Path], output: Path
         output: folder.
 
     Raises:
-        DataError: too few texts.
+        DataError: too few texts; no model is written then.
     """
+    # Before the good ones, which can take hours.
+    if (count := sum(1 for _ in islice(texts_below(web), _MIN_WEB))) < _MIN_WEB:
+        raise DataError(f"--web has {count} texts, and {_MIN_WEB} are needed to cut them in three: give more")
     output.mkdir(parents=True, exist_ok=True)
     num_characters = learn(texts_below(good), output / MODEL)
     found = np.array([perplexity(text, str(output / MODEL)) for text in texts_below(web)])
-    if len(found) < _MIN_WEB:
-        raise DataError(f"--web has {len(found)} texts, and {_MIN_WEB} are needed to cut them in three: give more")
     head, middle = map(float, np.quantile(found, _SHARES))
     cuts = Cuts(head, middle, num_characters, len(found))
     write_text(output / INFO, to_json(asdict(cuts), indent=1) + "\n")

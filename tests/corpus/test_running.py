@@ -144,6 +144,16 @@ def test_a_complete_corpus_is_left_alone_and_another_one_does_not_replace_it(pro
     assert contents(project / "corpus") == before
 
 
+def test_a_damaged_summary_is_a_sentence(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [chinese_text(1)])
+    words = ["run", "mnbvc", "--input", "a.jsonl", "--output", "out", "--workers", "1"]
+    assert pangu_corpus(tmp_path, *words).returncode == 0
+    for content in ("", "[" * 5000, "{}", "[1]", '{"documents": 1'):
+        (tmp_path / "out" / "summary.json").write_text(content, encoding="utf-8")
+        done = pangu_corpus(tmp_path, *words)
+        assert done.returncode == 1 and "summary.json is damaged (" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_poisoned_documents_are_dropped_by_name_and_stop_nothing(tmp_path: Path) -> None:
     good = [chinese_text(seed) for seed in range(6)]
     lines = write_jsonl(tmp_path / "a.jsonl", good[:3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pangu_alpha.corpus.rules import RULES
 from pangu_alpha.corpus.sources import Piece, Stored, read_piece
 from pangu_alpha.corpus.sources.text_of import text_of
 from pangu_alpha.corpus.work import Work, numbers, save, write_result
+from pangu_alpha.reading import read_json
 
 STAGE = "clean"
 _TEXTS = 1 << 18
@@ -72,7 +72,7 @@ def clean(work: Work, task: int) -> None:
     """Write the result of a piece; see the module."""
     piece = work.pieces[task]
     poison = work.poison(task)
-    bad = set(json.loads(poison.read_text(encoding="utf-8"))) if poison.exists() else set()
+    bad = set(read_json(poison)) if poison.exists() else set()
     write_result(work.result(STAGE, task), lambda folder: _Cleaning(work, piece, folder, bad).run())
     work.position(task).unlink(missing_ok=True)
 

@@ -21,6 +21,7 @@ from pangu_alpha.corpus.work import Work, save, write_result
 from pangu_alpha.errors import CorpusError
 from pangu_alpha.files import remove, write_text
 from pangu_alpha.locks import only_one
+from pangu_alpha.reading import read_json
 
 SUMMARY = "summary.json"
 _MAX_POISON = 100
@@ -68,8 +69,18 @@ def run_corpus(recipe: Recipe, inputs: Sequence[tuple[str, Path]], output: Path,
 
 
 def read_summary(output: Path) -> Summary:
-    """What a complete corpus says of itself."""
-    return Summary(**json.loads((output / SUMMARY).read_text(encoding="utf-8")))
+    """What a complete corpus says of itself.
+
+    Raises:
+        CorpusError: the file is damaged.
+    """
+    try:
+        return Summary(**read_json(output / SUMMARY))
+    except (ValueError, TypeError) as error:
+        raise CorpusError(
+            f"{output / SUMMARY} is damaged ({error}); texts and ledger are not. Remove the file, and the same command "
+            "makes the corpus again"
+        ) from error
 
 
 def prepare(work: Work) -> None:
@@ -131,7 +142,7 @@ def _again(engine: Engine, work: Work, stage: str, function: Task, task: int) ->
         row = int.from_bytes(position.read_bytes(), "little")
         path = work.poison(task)
         path.parent.mkdir(parents=True, exist_ok=True)
-        bad = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        bad = read_json(path) if path.exists() else []
         write_text(path, json.dumps(sorted({*bad, row})))
         say(f"document {row} of piece {task} ends the process that looks at it: it is left out as `crashed`")
     raise CorpusError(

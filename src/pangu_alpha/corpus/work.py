@@ -16,6 +16,7 @@ from pangu_alpha.corpus.recipe import Recipe
 from pangu_alpha.corpus.sources.pieces import Piece
 from pangu_alpha.errors import CorpusError
 from pangu_alpha.files import flush, remove_leftovers, write_text, written_aside
+from pangu_alpha.reading import read_json
 
 ROW_BITS = 32
 """Of a document's number: the piece above, the row of the ledger in the piece below."""
@@ -46,10 +47,13 @@ class Work:
         """What the task's manifest says.
 
         Raises:
-            CorpusError: a file of the result has another size than when it was written.
+            CorpusError: a file of the result is damaged, or has another size than when it was written.
         """
         folder = self.result(stage, task)
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        try:
+            manifest = read_json(folder / MANIFEST)
+        except ValueError as error:
+            raise CorpusError(f"{folder / MANIFEST} is damaged ({error}): remove {folder} and start again") from error
         for name, size in manifest["files"].items():
             found = (folder / name).stat().st_size if (folder / name).is_file() else None
             if found != size:

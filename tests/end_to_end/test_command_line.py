@@ -36,13 +36,14 @@ def test_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("words", WITHOUT_MINDSPORE, ids=" ".join)
 def test_starts_at_once(words: list[str], tiny_project: TinyProject) -> None:
     # Processor time, and beside that of loading the two libraries that every recipe needs, in turn: neither other work
-    # on this machine nor a slower one must fail the test. NumPy alone would be another half of the libraries.
+    # on this machine nor a slower one must fail the test. Four times as much was measured at most, beside other work;
+    # MindSpore takes twenty-five times.
     libraries = [sys.executable, "-c", "import pydantic, yaml"]
     turns = [
         (_processor_seconds(lambda: tiny_project.pangu(*words)), _processor_seconds(lambda: _run(libraries)))
         for _ in range(5)
     ]
-    assert min(pangu for pangu, _ in turns) < 4 * min(needed for _, needed in turns), turns
+    assert min(pangu for pangu, _ in turns) < 6 * min(needed for _, needed in turns), turns
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -72,3 +72,9 @@ def test_every_recording_is_expected_to_say_something() -> None:
 @pytest.mark.parametrize(("folder", "name", "weight", "words"), EXPECTED_SHARED)
 def test_a_shared_case(folder: str, name: str, weight: Weight, words: list[str], tmp_path: Path) -> None:
     _check(SHARED / folder, tmp_path, name, weight, words)
+
+
+def test_a_long_path_takes_nothing_from_the_line(tmp_path: Path) -> None:
+    run = shutil.copytree(RECORDINGS / "aicore_in_colour", tmp_path / ("a" * 200) / ("b" * 200))
+    assert "rank_1.log:1: [rank1]: RuntimeError: NPU function error: " in (text := describe(diagnose(run)))
+    assert "AclrtSynchronizeStreamWithTimeout, error code is 507035\n" in text.partition("rank_1.log:1: ")[2]

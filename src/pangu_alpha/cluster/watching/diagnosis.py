@@ -20,14 +20,12 @@ from pangu_alpha.cluster.watching.exits import Exit, read_exits
 from pangu_alpha.cluster.watching.failure import Kind, Match, Origin
 from pangu_alpha.cluster.watching.heartbeat import Heartbeat, Records, is_gone, read_all, read_settings
 from pangu_alpha.cluster.watching.known_failures import SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
-from pangu_alpha.cluster.watching.logs import Log, find_logs, read_log, time_of
+from pangu_alpha.cluster.watching.logs import MAX_SHOWN, Log, find_logs, read_log, time_of
 from pangu_alpha.cluster.watching.status import is_silent, last_words, one_line, where
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.run_folder import LOGS
 
-_MAX_LINE = 400
-"""Characters of evidence that are shown."""
 _SAME_MOMENT = 60.0
 """Seconds that the kernel's and the launcher's notes of one death may differ."""
 
@@ -301,7 +299,7 @@ def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | No
         return failure(weight, cause, fix, evidence, finding=finding)
     if died_of:
         last = log.last_error or log.last
-        return failure(Weight.CAUSE, *died_of, log.quote(last)[:_MAX_LINE] if last else "")
+        return failure(Weight.CAUSE, *died_of, log.quote(last) if last else "")
     if traces.is_dead or (record is None and end is None and traces.name != "scheduler" and log.is_strong):
         return failure(Weight.UNKNOWN, *_unknown(traces))
     if silent and not ended_with_job:
@@ -325,7 +323,7 @@ def _failure(
 ) -> Failure:
     """What is told of a failed process: the last error of its log only where the cause is not known."""
     log = traces.log
-    last = "" if log.last_error is None else log.quote(log.last_error)[:_MAX_LINE]
+    last = "" if log.last_error is None else log.quote(log.last_error)
     said = time_of(finding.at.text) if finding else None
     return Failure(
         name=traces.name,
@@ -347,22 +345,22 @@ def _finding(traces: Traces) -> tuple[Match | None, str]:
     """The known failure that its log or else its record has, and where."""
     log, record = traces.log, traces.record
     if log.finding is not None:
-        return log.finding, log.quote(log.finding.at)[:_MAX_LINE]
+        return log.finding, log.quote(log.finding.at)
     finding = find_failure(record.error) if record is not None else None
-    return finding, f"its record: {finding.at.text[:_MAX_LINE]}" if finding else ""
+    return finding, f"its record: {finding.at.text[:MAX_SHOWN]}" if finding else ""
 
 
 def _unknown(traces: Traces) -> tuple[str, str, str, str]:
     """Its own last words, what to do, where they are and what they are, for a death that no known message explains."""
     record, log = traces.record, traces.log
     last = log.last_error or log.last
-    evidence = log.quote(last)[:_MAX_LINE] if last else ""
+    evidence = log.quote(last) if last else ""
     fix = f"read {log.path}; no message in it is a known one"
     if record is not None and record.error:
         return one_line(record.error), fix, evidence, "unknown; it said of itself: "
     if last is not None:
         what = "the last error line is" if log.last_error else "it printed no error; its last line is"
-        return last.text[:_MAX_LINE], fix, evidence, f"unknown; {what}: "
+        return last.text[:MAX_SHOWN], fix, evidence, f"unknown; {what}: "
     missing = "has nothing but progress" if log.path.exists() else "is not there"
     fix = f"{log.path} {missing}: see the other ranks, and `dmesg` on its host"
     return "it left no message", fix, "", "unknown; "

@@ -14,6 +14,8 @@ from typing import BinaryIO
 from pangu_alpha.cluster.watching.failure import Kind, Line, Match
 from pangu_alpha.cluster.watching.known_failures import best, find_in
 
+MAX_SHOWN = 400
+"""Characters of a line that are shown."""
 _BLOCK = 1 << 20
 """Bytes that are read at once."""
 _MAX_LINE = 4096
@@ -89,8 +91,8 @@ class Log:
     """Number of the card that its messages name as its own."""
 
     def quote(self, line: Line) -> str:
-        """`line` with the place where it is."""
-        return f"{self.path}:{line.number}: {line.text}"
+        """`line` with the place where it is, which may be long and costs the line nothing."""
+        return f"{self.path}:{line.number}: {line.text[:MAX_SHOWN]}"
 
 
 def find_logs(folder: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,23 @@ def test_a_changed_file_changes_the_versions(
     shutil.copytree(versions._FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(versions, "_FOLDER", copy)
     assert (program_version(), verdict_version()) == before
+    is_python = file.endswith(".py")
+    if is_python:
+        text = (copy / file).read_text(encoding="utf-8")
+        told = r'\1\2 \3\n\1    """Told otherwise."""\n\1    # So.'
+        comments = re.sub(r"^( *)(def|class) (.*:)$", told, text, flags=re.MULTILINE)
+        assert "# So." in comments
+        (copy / file).write_text(f"# A comment.\n{comments}", encoding="utf-8")
+        assert (program_version(), verdict_version()) == before
     with (copy / file).open("a", encoding="utf-8") as source:
-        source.write("\n")
+        source.write("pass\n")
     assert (program_version() != before[0]) == bool(changes_programs)
     assert (verdict_version() != before[1]) == (changes_programs is not None)
+
+
+def test_a_name_a_number_and_a_text_are_no_comments() -> None:
+    source = 'def f(x):\n    """Says."""\n    y = "a"\n    """More."""\n    return x + 1, y\n'
+    same = source.replace("Says.", "Tells.").replace('    """More."""\n', "    # More.\n")
+    assert versions._statements(same.encode()) == versions._statements(source.encode())
+    for old, new in (("x + 1", "x + 2"), ('"a"', '"b"'), ("def f", "def g"), ("return x", "return y"), ("y =", "z =")):
+        assert versions._statements(source.replace(old, new).encode()) != versions._statements(source.encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pangu_alpha.records import append_record, keep_records, read_records, to_json
+from pangu_alpha.records import append_record, keep_records, last_records, read_records, to_json
 
 
 def _refuse(name: str) -> float:
@@ -24,10 +24,10 @@ def test_a_number_that_is_not_finite_is_null() -> None:
     }
 
 
-@pytest.mark.parametrize("damage", [b"\0" * 40 + b"\n", b'{"step": 2, "lo\n', b"[1]\n", b"\xff\xfe\n"])
+@pytest.mark.parametrize("damage", [b"\0" * 40, b'{"step": 2, "lo', b"[1]", b"\xff\xfe", b"[" * 5000])
 def test_a_damaged_line_is_named_and_left_out(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n' + damage + b'{"step": 3}\n{"step": 4')
+    path.write_bytes(b'{"step": 1}\n' + damage + b"\n" + b'{"step": 3}\n{"step": 4')
     said: list[str] = []
     assert read_records(path, said.append) == [{"step": 1}, {"step": 3}]
     assert said == [f"{path}: 1 line(s) are damaged and left out: 2"]
@@ -47,3 +47,14 @@ def test_no_file_has_no_records(tmp_path: Path) -> None:
     assert read_records(tmp_path / "none.jsonl") == []
     keep_records(tmp_path / "none.jsonl", lambda record: True, print)
     assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_the_last_records_are_those_of_all_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert last_records(path, 5) == []
+    for number in (0, 3, 400):
+        path.write_text("".join(f'{{"step": {step}, "text": "{"x" * 90}"}}\n' for step in range(number)) + '{"st')
+        for count in (1, 5, 20):
+            assert last_records(path, count) == read_records(path)[-count:]
+    path.write_bytes(path.read_bytes().replace(b'{"step": 398', b'{"step" 398'))
+    assert [record["step"] for record in last_records(path, 3)] == [396, 397, 399]

@@ -11,6 +11,8 @@ from typing import Any
 from pangu_alpha.files import flush, written_aside
 
 Record = dict[str, Any]
+_LINE_BYTES = 2048
+"""Of a line, at most as a rule."""
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -37,21 +39,34 @@ def read_records(path: Path, report: Callable[[str], None] = lambda line: None) 
     """
     if not path.exists():
         return []
-    records, damaged = [], []
     lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is not complete
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict):
-            records.append(record)
-        else:
-            damaged.append(number)
+    found = [_record(line) for line in lines[:-1]]  # what follows the last line end is not complete
+    damaged = [number for number, record in enumerate(found, start=1) if record is None]
     if damaged:
         shown = ", ".join(map(str, damaged[:5])) + (", …" if damaged[5:] else "")
         report(f"{path}: {len(damaged)} line(s) are damaged and left out: {shown}")
-    return records
+    return [record for record in found if record is not None]
+
+
+def last_records(path: Path, count: int) -> list[Record]:
+    """The last `count` objects of a file, in order, or fewer where lines are very long; of a long file only the end is
+    read."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, 2) - count * _LINE_BYTES)
+        file.seek(start)
+        lines = file.read().split(b"\n")
+    whole = lines[bool(start) : -1]  # the first one's beginning may not have been read
+    return [record for record in map(_record, whole) if record is not None][-count:]
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def keep_records(path: Path, keep: Callable[[Record], bool], report: Callable[[str], None]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
+PLANNED_SECONDS = "planned_seconds"
+"""In a line of it: what the planner expected of a step when the run was started."""
 VALIDATIONS = "validation.jsonl"
 TASKS = "tasks"
 TASK_RESULTS = "tasks.jsonl"

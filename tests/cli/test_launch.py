@@ -35,3 +35,14 @@ def test_a_dry_run_prints_the_commands_and_starts_nothing(capsys: pytest.Capture
     assert main(["launch", "msrun", "--workers", "2", "tiny_cpu", "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("RANK_ID=") == 2 and "nothing was started and nothing was written" in printed
+
+
+def test_a_chip_is_planned_for_and_the_ranks_write_it_down(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["launch", "msrun", "--workers", "8", "350m", "train.batch_size=16", "data.train=[{path: tokens}]"]
+    words += ["--dry-run", "--hardware"]
+    assert main([*words, "910a"]) == 0
+    out, err = capsys.readouterr()
+    assert "planned: " in err and " s a step, " in err and " on 8 × Ascend 910A" in err
+    assert out.count("--hardware 910a") == 8
+    assert main([*words, "911a"]) == 2
+    assert "no chip '911a'" in capsys.readouterr().err

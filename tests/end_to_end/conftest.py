@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def reference_run(tiny_project: TinyProject) -> str:
     """Output directory of an uninterrupted training of 300 steps."""
-    done = tiny_project.pangu("train", "recipe.yaml", "output=reference")
+    done = tiny_project.pangu("train", "recipe.yaml", "output=reference", "--hardware", "910a")
     assert done.returncode == 0, done.stderr
     return "reference"
 

@@ -74,6 +74,8 @@ def test_a_finished_run_says_so_and_writes_nothing(tiny_project: TinyProject, re
     done = tiny_project.pangu("train", "recipe.yaml", f"output={reference_run}")
     assert done.returncode == 0 and "this run is finished" in done.stderr and "raise train.steps" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    status = tiny_project.pangu("status", reference_run).stdout
+    assert status.splitlines()[-1].startswith("pace: ") and status.endswith(" s were planned at its start\n")
 
 
 def test_two_runs_on_one_output_do_not_meet(tiny_project: TinyProject, reference_run: str) -> None:

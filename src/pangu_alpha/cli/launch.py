@@ -5,6 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pangu_alpha.console import say
+
+if TYPE_CHECKING:
+    from pangu_alpha.config import RunConfig
 
 _RAW = argparse.RawDescriptionHelpFormatter
 _AGAIN = "The same command again goes on from the newest checkpoint."
@@ -66,10 +72,21 @@ def run(arguments: argparse.Namespace) -> None:
     planner = {"rank-table": by_rank_table, "msrun": by_scheduler}[arguments.kind]
     plan = planner.make_plan(arguments)
     require_runnable(plan.config, "mindspore", plan.num_ranks)
+    _say_planned(plan.config, arguments.hardware)
     if arguments.dry_run:
         print(describe(plan))
         return
     sys.exit(launch(plan, arguments.restarts))
+
+
+def _say_planned(config: RunConfig, chip: str | None) -> None:
+    if chip is None:
+        return
+    from pangu_alpha.cluster.preflight.expected import check_expected
+    from pangu_alpha.planner.hardware import load_hardware
+
+    finding = check_expected(config, load_hardware(chip))
+    say(f"planned: {finding.found}" + (f": {finding.fix}" if finding.fix else ""))
 
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +119,12 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="of --tasks: holds their data sets, on rank 0's server"
     )
     parser.add_argument("--shots", default="0", metavar="LIST", help="of --tasks: of 0, 1 and few (0)")
+    parser.add_argument(
+        "--hardware",
+        metavar="CHIP",
+        help="say what `pangu plan` expects of a step on this chip (name or profile), and let the run write it down: "
+        "`pangu status` then says how much slower it is",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print every command and environment; start nothing")
 
 

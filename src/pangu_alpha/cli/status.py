@@ -6,8 +6,12 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pangu_alpha.cluster.watching.status import describe, read_status
+
+if TYPE_CHECKING:
+    from pangu_alpha.planner.hardware import Hardware
 
 _INTERVAL = 2.0
 """Seconds between two screens."""
@@ -26,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hardware",
         metavar="CHIP",
-        help="also its pace beside what `pangu plan` expects on this chip",
+        help="also its pace beside what `pangu plan` expects on this chip (default: beside what the run's own "
+        "records say, if it was started with --hardware)",
     )
 
 
@@ -43,10 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
             print(_CLEAR if sys.stdout.isatty() else "", end="")
             print(time.strftime("%H:%M:%S "), end="")
         print(describe(arguments.output, status), flush=True)
-        if hardware is not None:
-            from pangu_alpha.cluster.watching.pace import describe_pace
-
-            print(describe_pace(arguments.output, hardware), flush=True)
+        if pace := _pace(arguments.output, hardware):
+            print(pace, flush=True)
         if not arguments.watch or status.is_over:
             return
         time.sleep(_INTERVAL)
+
+
+def _pace(output: Path, hardware: Hardware | None) -> str | None:
+    from pangu_alpha.cluster.watching.pace import describe_pace, recorded_pace
+
+    return recorded_pace(output) if hardware is None else describe_pace(output, hardware)

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  pangu train tiny_cpu --weights runs/novel output=runs/poems data.train='[{path: poems}]'\n"
         "  bash launch/train_msrun.sh --workers 2 configs/tiny_cpu.yaml\n"
         "  pangu train tiny_cpu train.num_micro_batches=2 --mesh dp=2,mp=2,pp=2\n"
-        "  mpirun -n 8 pangu train tiny_cpu train.num_micro_batches=2 --backend emulator --mesh dp=2,mp=2,pp=2"
+        "  mpirun -n 8 pangu train tiny_cpu train.num_micro_batches=2 --backend emulator --mesh dp=2,mp=2,pp=2\n"
+        "  pangu launch rank-table 350m hccl_8p.json --hardware 910b"
     )
     parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the recipe's")
@@ -49,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin with these weights (a step_* folder or a run's output, imported or trained here) instead of drawn "
         "ones, with a new schedule and the first sample; a run that has checkpoints of its own goes on from them",
     )
+    parser.add_argument(
+        "--hardware",
+        metavar="CHIP",
+        help="write what `pangu plan` expects of a step on this chip (name or profile) beside each measured one: "
+        "planned_seconds in metrics.jsonl, which `pangu status` reads",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show MindSpore's warnings")
 
 
@@ -63,11 +70,12 @@ def run(arguments: argparse.Namespace) -> None:
     kind = arguments.backend or default_backend(config, num_processes)
     # The emulator's processes are not those of a launcher: `Processes` counts them.
     require_runnable(config, kind, None if kind == "emulator" else num_processes)
+    planned = _planned_seconds(config, arguments.hardware)
     if say_if_finished(config):
         return
     processes = emulated_processes(config, kind)
     with reporting(config, processes) as report:
-        _train(config, arguments.weights, arguments.verbose, report, processes)
+        _train(config, arguments, report, processes, planned)
 
 
 def _mesh_overrides(mesh: str) -> list[str]:
@@ -78,8 +86,21 @@ def _mesh_overrides(mesh: str) -> list[str]:
     return [f"parallel.{part}" for part in parts]
 
 
+def _planned_seconds(config: RunConfig, chip: str | None) -> float | None:
+    if chip is None:
+        return None
+    from pangu_alpha.planner.hardware import load_hardware
+    from pangu_alpha.planner.search import found_of
+
+    return found_of(config, load_hardware(chip)).account.seconds
+
+
 def _train(
-    config: RunConfig, weights: Path | None, verbose: bool, report: Reporter, processes: Processes | None
+    config: RunConfig,
+    arguments: argparse.Namespace,
+    report: Reporter,
+    processes: Processes | None,
+    planned_seconds: float | None,
 ) -> None:
     from pangu_alpha.checkpoint import list_checkpoints
     from pangu_alpha.data import open_training_data, open_validation_data
@@ -87,7 +108,7 @@ def _train(
     from pangu_alpha.training.resuming import require_resumable
     from pangu_alpha.training.starting import check_weights
 
-    tokenizer_fingerprint = None
+    weights, tokenizer_fingerprint = arguments.weights, None
     if config.tokenizer is not None:
         from pangu_alpha.tokenizer import load_tokenizer
 
@@ -101,7 +122,7 @@ def _train(
     # MindSpore takes seconds to import; everything above can fail without it.
     from pangu_alpha.runtime.device import prepare_environment
 
-    prepare_environment(verbose)
+    prepare_environment(arguments.verbose)
     if processes is None:
         found = mindspore_backend(config, report, measures=validation_data is not None or bool(config.tasks.names))
         backend, network = found.backend, found.network
@@ -111,7 +132,8 @@ def _train(
     from pangu_alpha.training.trainer import Trainer
 
     measuring = [measure_tasks(config, plans, backend, network)] if config.tasks.names else []
-    trainer = Trainer(config, training_data, backend, default_callbacks(validation_data, *measuring), report)
+    callbacks = default_callbacks(validation_data, *measuring, planned_seconds=planned_seconds)
+    trainer = Trainer(config, training_data, backend, callbacks, report)
     trainer.resume()
     if weights is not None:
         trainer.start_from(weights)

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from pangu_alpha.cluster.watching.heartbeat import HeartbeatWriter, heartbeat_folder
-from pangu_alpha.cluster.watching.pace import describe_pace
+from pangu_alpha.cluster.watching.pace import describe_pace, recorded_pace
 from pangu_alpha.config import RunConfig, load_config
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.planner.hardware import load_hardware
 from pangu_alpha.planner.search import found_of
-from pangu_alpha.run_folder import METRICS
+from pangu_alpha.run_folder import METRICS, PLANNED_SECONDS
 
 CHIP = load_hardware("910a")
 
@@ -60,3 +60,13 @@ def test_what_cannot_be_planned_is_said(run: RunConfig, tmp_path: Path) -> None:
     settings.write_text("{}")
     with pytest.raises(ClusterError, match="cannot be planned"):
         describe_pace(run.output, CHIP)
+
+
+def test_what_was_planned_at_the_start_needs_no_chip(run: RunConfig) -> None:
+    path = run.output / METRICS
+    assert recorded_pace(run.output) is None
+    path.write_text('{"step": 1, "seconds": 3.0}\n')
+    assert recorded_pace(run.output) is None  # started without --hardware
+    lines = [{"step": step, "seconds": 9.0 if step < 3000 else 4.2, PLANNED_SECONDS: 2.0} for step in range(1, 3021)]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert recorded_pace(run.output) == "pace: 4.2 s a step, 2.1 × slower than planned. 2 s were planned at its start"

@@ -109,3 +109,5 @@ def test_records_are_json_with_the_documented_keys(trainer: Any) -> None:
     run(trainer, range(1, 2), WriteMetrics())
     record = json.loads((trainer.config.output / "metrics.jsonl").read_text())
     assert set(record) == set(StepMetrics.__dataclass_fields__)
+    run(trainer, range(2, 3), WriteMetrics(planned_seconds=1.5))
+    assert read_records(trainer.config.output / "metrics.jsonl")[-1]["planned_seconds"] == 1.5

@@ -135,7 +135,10 @@ def what_ranks_do(
     if arguments.data is not None and not arguments.tasks:
         raise ConfigError("--data without --tasks: say which tasks")
     if not arguments.evaluate and not arguments.tasks:
-        return config, (*PANGU, "train", *recipe)
+        hardware = () if arguments.hardware is None else ("--hardware", arguments.hardware)
+        return config, (*PANGU, "train", *recipe, *hardware)
+    if arguments.hardware is not None:
+        raise ConfigError("--hardware is of a training: leave it out where the run is measured")
     if arguments.evaluate and arguments.tasks:
         raise ConfigError("--evaluate and --tasks: one after the other, please")
     newest = checkpoints_at(config.output)[-1]

@@ -1,7 +1,8 @@
-"""How fast a run goes beside what the planner expects of its layout."""
+"""How fast a run goes beside what the planner expects of its layout, or has expected when it was started."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,8 +14,8 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ClusterError, ConfigError
 from pangu_alpha.planner.hardware import Hardware
 from pangu_alpha.planner.search import Found, found_of
-from pangu_alpha.records import read_records
-from pangu_alpha.run_folder import METRICS
+from pangu_alpha.records import Record, last_records
+from pangu_alpha.run_folder import METRICS, PLANNED_SECONDS
 
 _RECENT = 20
 """Steps whose median is the run's pace: validation and saving make single ones long."""
@@ -34,23 +35,31 @@ def describe_pace(output: Path, hardware: Hardware) -> str:
         f"{expected.account.seconds:.3g} s a step are planned on {mesh.num_devices:,} × {hardware.name} "
         f"(dp {mesh.dp} × mp {mesh.mp} × pp {mesh.pp})"
     )
-    measured = _measured(output)
+    measured = _median(last_records(output / METRICS, _RECENT), "seconds")
     if measured is None:
         return f"pace: {planned}; none is measured yet"
-    times = measured / expected.account.seconds
+    largest = f"; the plan's largest parts are {_largest(expected)}"
+    return f"pace: {measured:.3g} s a step, {_judged(measured / expected.account.seconds, largest)}. {planned}"
+
+
+def recorded_pace(output: Path) -> str | None:
+    """The same of a run whose records say what was expected of it (`pangu train --hardware`); None: they do not."""
+    records = last_records(output / METRICS, _RECENT)
+    measured, planned = (_median(records, name) for name in ("seconds", PLANNED_SECONDS))
+    if measured is None or planned is None:
+        return None
+    return f"pace: {measured:.3g} s a step, {_judged(measured / planned)}. {planned:.3g} s were planned at its start"
+
+
+def _judged(times: float, why_slower: str = "") -> str:
     if times > _AS_PLANNED:
-        judged = f"{times:.1f} × slower than planned; the plan's largest parts are {_largest(expected)}"
-    elif times < 1 / _AS_PLANNED:
-        judged = f"{1 / times:.1f} × faster than planned"
-    else:
-        judged = "as planned"
-    return f"pace: {measured:.3g} s a step, {judged}. {planned}"
+        return f"{times:.1f} × slower than planned{why_slower}"
+    return f"{1 / times:.1f} × faster than planned" if times < 1 / _AS_PLANNED else "as planned"
 
 
-def _measured(output: Path) -> float | None:
-    """Median of the last steps' seconds; None: there is none."""
-    records = read_records(output / METRICS)[-_RECENT:]
-    seconds = [record["seconds"] for record in records if isinstance(record.get("seconds"), int | float)]
+def _median(records: Sequence[Record], name: str) -> float | None:
+    """Of the records' seconds called `name`; None: there are none."""
+    seconds = [record[name] for record in records if isinstance(record.get(name), int | float)]
     return median(seconds) if seconds and median(seconds) > 0 else None
 
 

@@ -12,15 +12,18 @@ from pangu_alpha.training.callbacks.tensorboard import WriteTensorBoard
 from pangu_alpha.training.callbacks.validation import Validate
 
 
-def default_callbacks(validation_data: HeldOut | None = None, *others: Callback) -> list[Callback]:
+def default_callbacks(
+    validation_data: HeldOut | None = None, *others: Callback, planned_seconds: float | None = None
+) -> list[Callback]:
     """Those of `pangu train`, in the order that they rely on: pictures after the numbers, the checkpoint after them.
 
     Args:
         validation_data: looked at now and then.
         others: what else measures the network.
+        planned_seconds: what the planner expects of a step.
     """
     return [
-        WriteMetrics(),
+        WriteMetrics(planned_seconds),
         ReportSpikes(),
         *([] if validation_data is None else [Validate(validation_data)]),
         *others,

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from pangu_alpha.console import say
 from pangu_alpha.records import drop_after, to_json
-from pangu_alpha.run_folder import METRICS
+from pangu_alpha.run_folder import METRICS, PLANNED_SECONDS
 from pangu_alpha.training.callbacks.base import Callback
 from pangu_alpha.training.metrics import StepMetrics
 
@@ -23,6 +23,12 @@ class WriteMetrics(Callback):
 
     _file: IO[str]
 
+    def __init__(self, planned_seconds: float | None = None) -> None:
+        """Args:
+        planned_seconds: what the planner expects of a step, to stand beside what it took.
+        """
+        self._planned = {} if planned_seconds is None else {PLANNED_SECONDS: planned_seconds}
+
     def on_start(self, trainer: Trainer) -> None:
         """Open the file."""
         if trainer.is_main:
@@ -34,7 +40,7 @@ class WriteMetrics(Callback):
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Write the step's line."""
         if trainer.is_main:
-            self._file.write(to_json(asdict(metrics)) + "\n")
+            self._file.write(to_json(asdict(metrics) | self._planned) + "\n")
             self._file.flush()
 
     def on_end(self, trainer: Trainer) -> None:

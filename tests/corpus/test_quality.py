@@ -96,6 +96,14 @@ def test_a_language_model_that_is_none_is_a_sentence(tmp_path: Path) -> None:
         (tmp_path / "model").unlink()
     with pytest.raises(ConfigError, match="there is no language model"):
         cost("天下", str(tmp_path / "model"))
+    row = np.zeros(3, np.uint32)
+    of_a_shape = [row, row.astype(np.uint64), *[row.astype(np.float32)] * 2, row]
+    for number, arrays in enumerate(([np.zeros((3, 2))] * 5, [row.astype(float)] * 5, of_a_shape)):
+        with (tmp_path / f"arrays_{number}").open("wb") as file:
+            for array in arrays:
+                np.save(file, array)
+        with pytest.raises(ConfigError, match="is no language model"):
+            cost("天下", str(tmp_path / f"arrays_{number}"))
     learn([chinese_text(1)], tmp_path / "whole")
     assert 1 < cost(chinese_text(1), str(tmp_path / "whole")) < cost(chinese_text(2), str(tmp_path / "whole"))
     (tmp_path / "half").write_bytes((tmp_path / "whole").read_bytes()[:-1000])

@@ -144,6 +144,27 @@ def test_a_complete_corpus_is_left_alone_and_another_one_does_not_replace_it(pro
     assert contents(project / "corpus") == before
 
 
+def test_a_name_that_is_no_text_and_damaged_files_are_in_the_ledger(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    text = chinese_text(1)
+    write_jsonl(Path(os.fsdecode(bytes(folder) + b"/bad\xff.jsonl")), [text])
+    (folder / "c.parquet").write_bytes(b"PAR1")
+    (folder / "d.txt").touch()
+    whole = gzip.compress(write_jsonl(tmp_path / "e.jsonl", [chinese_text(seed) for seed in range(2, 30)]).read_bytes())
+    (folder / "e.jsonl.gz").write_bytes(whole[:-3])
+    done = pangu_corpus(tmp_path, "run", "mnbvc", "--input", "in", "--output", "out", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    rows = [(Path(row["file"]).name, row["dropped_by"]) for row in ledger(tmp_path / "out")]
+    assert rows == [
+        ("bad\\udcff.jsonl", None),
+        ("c.parquet", "damaged_file"),
+        ("d.txt", "empty"),
+        *[("e.jsonl.gz", None)] * 28,
+        ("e.jsonl.gz", "damaged_file"),
+    ]
+
+
 def test_a_damaged_summary_is_a_sentence(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", [chinese_text(1)])
     words = ["run", "mnbvc", "--input", "a.jsonl", "--output", "out", "--workers", "1"]

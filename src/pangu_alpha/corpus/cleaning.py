@@ -49,8 +49,9 @@ def clean_document(stored: Stored, source: str, recipe: Recipe, ngrams: Path | N
     """
     fields, limits = recipe.sources[source].fields, recipe.limits
     found = text_of(stored, fields, limits.html_depth)
-    cleaned = Cleaned(found.text, found.encoding, len(found.text), dropped_by=found.problem or None)
-    if found.problem:
+    problem = found.problem or ("" if found.text.strip() else "empty")
+    cleaned = Cleaned(found.text, found.encoding, len(found.text), dropped_by=problem or None)
+    if problem:
         return cleaned
     for name in recipe.rules_of(source):
         cleaned.text, cleaned.values[name], stays = RULES[name].apply(cleaned.text, recipe.rules[name])
@@ -58,7 +59,7 @@ def clean_document(stored: Stored, source: str, recipe: Recipe, ngrams: Path | N
             cleaned.dropped_by = name
         if cleaned.dropped_by and not recipe.measure_all:
             return cleaned
-    if not cleaned.text.strip():
+    if not cleaned.text.strip():  # the rules have taken all of it
         cleaned.dropped_by = cleaned.dropped_by or "empty"
     if ngrams is not None:
         count = contamination.num_found(cleaned.text, ngrams, recipe.contamination.ngram)

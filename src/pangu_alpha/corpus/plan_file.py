@@ -73,7 +73,8 @@ def begin(output: Path, plan: dict[str, Any]) -> Work:
             )
     else:
         output.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(plan, ensure_ascii=False, indent=1))
+        # In ASCII: the name of a file may be no text.
+        write_text(path, json.dumps(plan, indent=1))
     return read_work(output)
 
 

@@ -41,6 +41,15 @@ class KneserNey:
     starts: NDArray[np.uint32]
     """For each value of the upper bits of a hash, its first place in `hashes`; and the number of runs [2^bits + 1]."""
 
+    def is_sound(self) -> bool:
+        """Whether its arrays can be those of one table, by their lengths and ends."""
+        num_runs, num_starts = len(self.hashes), len(self.starts)
+        return (
+            len(self.weights) == len(self.backoffs) == num_runs > 0
+            and num_starts == 2 ** _num_bits(num_starts) + 1
+            and (self.starts[0], self.starts[-1]) == (0, num_runs)
+        )
+
     def probabilities(self, symbols: Symbols) -> NDArray[np.float64]:
         """The probability of each symbol of a text, and of its end [len(symbols) + 1]."""
         padded = np.concatenate([np.full(self.order, START), symbols, [END]]).astype(np.uint64)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import CHUSHIBIAO, SANGUO
@@ -104,6 +107,28 @@ def test_lines_and_words() -> None:
 def test_private_data_is_named_instead() -> None:
     text = "电话13812345678，邮箱 li.si@example.com，身份证11010519491231002X，编号123456789012345678901"
     assert changed("private_data", text) == "电话[电话]，邮箱 [邮箱]，身份证[身份证]，编号123456789012345678901"
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "sentence"),
+    [
+        ("chinese_share", {"min": math.nan}, "chinese_share.min = 'nan' is not a finite number"),
+        ("perplexity", {"max": math.inf, "model": "m"}, "is not a finite number"),
+        ("length", {"min": True}, "is not a finite number"),
+        ("length", {"min": "many"}, "is not a finite number"),
+        ("chinese_share", {"min": 60}, "drops every text: it measures numbers from 0 to 1"),
+        ("perplexity", {"max": 0.5, "model": "m"}, "drops every text: it measures numbers from 1 on"),
+        ("word_length", {"min": 5, "max": 1}, "its min, 5, is above its max, 1"),
+    ],
+)
+def test_a_bound_that_means_nothing_or_drops_all_is_refused(rule: str, settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        RULES.settings(rule, settings)
+
+
+def test_numbers_as_people_write_them_are_numbers() -> None:
+    assert RULES.settings("length", {"min": "1.0e2"})["min"] == RULES.settings("length", {"min": "1e+2"})["min"] == 100
+    assert RULES.settings("quality_sampled", {"min": -0.5, "model": "m"})["min"] == -0.5
 
 
 @pytest.mark.parametrize("preset", list_presets())

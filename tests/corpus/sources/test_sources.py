@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 
 import pyarrow
@@ -15,6 +16,7 @@ from tests.corpus.conftest import chinese_text, write_jsonl
 
 from pangu_alpha.corpus.sources import plan_pieces, read_piece
 from pangu_alpha.corpus.sources.text_of import decode, nesting, text_of
+from pangu_alpha.errors import DataError
 
 TRADITIONAL = "話說天下大勢，分久必合，合久必分。周末七國分爭，併入於秦；及秦滅之後，楚、漢分爭，又併入於漢。"
 
@@ -61,6 +63,56 @@ def test_compressed_lines_and_parquet(tmp_path: Path) -> None:
     assert texts(tmp_path / "d.parquet", 1000, ("body",)) == ["no_text_field"] * 9
 
 
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+def test_all_lines_before_the_damage_of_a_compressed_file_come_out(tmp_path: Path, ending: str) -> None:
+    lines = write_jsonl(tmp_path / "a.jsonl", [chinese_text(seed) for seed in range(800)]).read_bytes().splitlines(True)
+    data = b"".join(lines)
+    whole = gzip.compress(data) if ending == "gz" else zstandard.compress(data)
+    path = tmp_path / f"cut.jsonl.{ending}"
+    expected = [json.loads(line)["text"] for line in lines]
+    for size in (len(whole) * 9 // 10, len(whole) // 3, 5, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        # What a lenient decompressor makes of the rest, put together here otherwise.
+        decompressor = zlib.decompressobj(31) if ending == "gz" else zstandard.ZstdDecompressor().decompressobj()
+        found = texts(path)
+        readable = decompressor.decompress(whole[:size]).count(b"\n")
+        assert found == [*expected[:readable], "damaged_file"]
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 : len(whole) // 2 + 40] = b"\xff" * 40
+    path.write_bytes(damaged)
+    *before, last = texts(path)
+    assert (
+        last == "damaged_file" and before[:300] == expected[:300]
+    )  # only the checksum at the end tells damage of gzip
+
+
+def test_a_damaged_parquet_file_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    text = chinese_text(1)
+    pyarrow.parquet.write_table(pyarrow.table({"text": [text] * 9}), tmp_path / "b.parquet")
+    whole = (tmp_path / "b.parquet").read_bytes()
+    write_jsonl(tmp_path / "c.jsonl", [text])
+    for content in (b"", whole[:50], whole[:-9], whole[:-100] + b"\xff" * 92 + whole[-8:]):
+        (tmp_path / "a.parquet").write_bytes(content)
+        assert texts(tmp_path) == ["damaged_file", *[text] * 10]
+
+
+def test_an_empty_file_is_an_empty_document(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "b.html").touch()
+    (tmp_path / "c.txt").write_text(SANGUO, encoding="utf-8")
+    assert texts(tmp_path) == ["", "", SANGUO.strip()]
+    (tmp_path / "d.jsonl").touch()
+    with pytest.raises(DataError, match=r"nothing to read: no byte in .*d\.jsonl"):
+        texts(tmp_path / "d.jsonl")
+
+
+def test_json_lines_in_utf_16_are_named_once(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": chinese_text(seed)}, ensure_ascii=False) + "\n" for seed in range(9))
+    (tmp_path / "a.jsonl").write_text(lines, encoding="utf-16")
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode("utf-16")))
+    assert texts(tmp_path / "a.jsonl", 1000) == texts(tmp_path / "b.jsonl.gz") == ["utf_16"]
+
+
 def test_web_archives(tmp_path: Path) -> None:
     html = f"<html><body><nav><a href='/'>首页</a></nav><article><p>{SANGUO}</p></article></body></html>"
     html_type = "Content-Type: text/html; charset=utf-8"
@@ -82,7 +134,7 @@ def test_web_archives(tmp_path: Path) -> None:
         assert texts(tmp_path / name) == expected
     whole = (tmp_path / "b.warc.gz").read_bytes()
     (tmp_path / "cut.warc.gz").write_bytes(whole[: len(gzip.compress(records[0])) + 100])
-    assert texts(tmp_path / "cut.warc.gz")[0] == SANGUO.strip()
+    assert texts(tmp_path / "cut.warc.gz") == [SANGUO.strip(), "damaged_file"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from pangu_alpha.errors import ConfigError, DataError
 from pangu_alpha.files import flush, written_aside
 
 _ORDER = 4
+_KINDS = (np.uint32, np.uint64, np.float32, np.float32, np.uint32)
+"""Of the arrays in the file."""
 _MOST_CHARACTERS = (1 << 64 // _ORDER) - FIRST
 """Characters that have a symbol of their own: four symbols fit in 64 bits."""
 
@@ -72,16 +74,21 @@ def _load(path: str) -> tuple[NDArray[np.uint32], KneserNey]:
         raise ConfigError(f"there is no language model {path}: `pangu corpus train --web` makes one")
     try:
         with Path(path).open("rb") as file:
-            known, hashes, weights, backoffs, starts = (_map(file, path) for _ in range(5))
+            known, hashes, weights, backoffs, starts = (_map(file, path, kind) for kind in _KINDS)
+        model = KneserNey(_ORDER, len(known) + FIRST, hashes, weights, backoffs, starts)
+        if not model.is_sound():
+            raise ValueError("its arrays do not fit together")
     except ValueError as error:
         raise ConfigError(f"{path} is no language model of `pangu corpus train --web`: {error}") from error
-    return np.array(known), KneserNey(_ORDER, len(known) + FIRST, hashes, weights, backoffs, starts)
+    return np.array(known), model
 
 
-def _map(file: BinaryIO, path: str) -> NDArray[Any]:
+def _map(file: BinaryIO, path: str, wanted: type[np.generic]) -> NDArray[Any]:
     """The array at the place where `file` is, which is moved behind it."""
     np.lib.format.read_magic(file)
     shape, _, kind = np.lib.format.read_array_header_1_0(file)
+    if len(shape) != 1 or kind != np.dtype(wanted):
+        raise ValueError(f"an array of {kind} {shape} where a row of {np.dtype(wanted)} belongs")
     array: NDArray[Any] = np.memmap(path, kind, "r", file.tell(), shape)
     file.seek(array.nbytes, 1)
     return array

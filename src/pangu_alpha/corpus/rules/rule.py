@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from pangu_alpha.config.validating import did_you_mean
 
 BOUNDS = ("min", "max")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Rule:
     changes: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """All settings with their defaults; None where a recipe must, or for `min` and `max` may, say something."""
+    between: tuple[float, float] = (0.0, math.inf)
+    """What can be measured at least and at most."""
 
     def apply(self, text: str, settings: Mapping[str, Any]) -> tuple[str, float, bool]:
         """The text afterwards, the number for the ledger, and whether the document stays."""
@@ -61,26 +66,46 @@ class RuleTable(Mapping[str, Rule]):
         if name not in self._rules:
             raise ValueError(f"there is no rule {name!r}: {did_you_mean(name, self._rules)}")
         rule = self._rules[name]
+        own = {}
         for key, value in given.items():
             if key not in rule.settings:
                 raise ValueError(f"{name} has no setting {key!r}: {did_you_mean(key, rule.settings)}")
-            _check_type(f"{name}.{key}", value, rule.settings[key], key in BOUNDS)
-        merged = {**rule.settings, **given}
+            own[key] = _checked(f"{name}.{key}", value, rule.settings[key], key in BOUNDS)
+        merged = {**rule.settings, **own}
         if missing := [key for key, value in merged.items() if value is None and key not in BOUNDS]:
             raise ValueError(f"{name}.{missing[0]} must be given: {rule.meaning}")
         if not rule.changes and all(merged.get(bound) is None for bound in BOUNDS):
             raise ValueError(f"{name} has neither min nor max, so that it drops nothing: give one")
+        if not rule.changes:
+            _require_some_stay(rule, merged)
         return merged
 
 
-def _check_type(place: str, value: Any, default: Any, is_bound: bool) -> None:
+def _require_some_stay(rule: Rule, settings: Mapping[str, Any]) -> None:
+    lowest, highest = rule.between
+    least, most = (settings[bound] for bound in BOUNDS)
+    too_much, too_little = least is not None and least > highest, most is not None and most < lowest
+    if too_much or too_little:
+        bound = BOUNDS[too_little]
+        span = f"{lowest:g} on" if math.isinf(highest) else f"{lowest:g} to {highest:g}"
+        raise ValueError(f"{rule.name}.{bound} = {settings[bound]} drops every text: it measures numbers from {span}")
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"{rule.name} drops every text: its min, {least}, is above its max, {most}")
+
+
+def _checked(place: str, value: Any, default: Any, is_bound: bool) -> Any:
+    """`value`, a number where YAML has taken one without a sign in its exponent (1.0e9) for a text."""
     numbers = (int, float)
     if is_bound or (isinstance(default, numbers) and not isinstance(default, bool)):
-        fits = (isinstance(value, numbers) and not isinstance(value, bool)) or (is_bound and value is None)
-        wanted = "a number"
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            value = float(value)
+        is_number = isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
+        fits = is_number or (is_bound and value is None)
+        wanted = "a finite number"
     elif default is None:
         fits, wanted = isinstance(value, str), "a path"
     else:
         fits, wanted = isinstance(value, type(default)), type(default).__name__
     if not fits:
         raise ValueError(f"{place} = {str(value)[:80]!r} is not {wanted}")
+    return value

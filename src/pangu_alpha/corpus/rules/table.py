@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from pangu_alpha.corpus.rules import characters, classifiers, lines, ngrams, perplexity, words
 from pangu_alpha.corpus.rules.rule import Rule, RuleTable
 
 _BOTH = {"min": None, "max": None}
+_SHARE = (0.0, 1.0)
 _PAPER, _FINEWEB2, _EVALWEB, _MNBVC = "PanGu-α §3.1.1", "FineWeb-2 cmn_Hani", "EvalWeb", "MNBVC"
 _FREQUENT = "的 年 在 月 是 和 日 了 於 · 為 有 被 人 中 为 他 與 後 也 而 由"
 """FineWeb-2's 22 words of cmn_Hani."""
@@ -59,7 +62,14 @@ RULES = RuleTable(
             changes=True,
         ),
         Rule("unfinished_end", lines.unfinished_end, "cuts off an unfinished last sentence", _MNBVC, changes=True),
-        Rule("chinese_share", characters.chinese_share, "Han ÷ all characters", _PAPER, settings={**_BOTH, "min": 0.6}),
+        Rule(
+            "chinese_share",
+            characters.chinese_share,
+            "Han ÷ all characters",
+            _PAPER,
+            settings={**_BOTH, "min": 0.6},
+            between=_SHARE,
+        ),
         Rule("length", characters.num_characters, "characters but white space", _PAPER, settings={**_BOTH, "min": 150}),
         Rule(
             "sentences",
@@ -95,6 +105,7 @@ RULES = RuleTable(
             "characters that simplification changes ÷ characters",
             _EVALWEB,
             settings={**_BOTH, "max": 0.05},
+            between=_SHARE,
         ),
         Rule(
             "spam",
@@ -102,6 +113,7 @@ RULES = RuleTable(
             "that a fastText classifier gives a text of being good and not spam; `pangu corpus train` says the min",
             _PAPER,
             settings={**_BOTH, "model": None},
+            between=_SHARE,
         ),
         Rule(
             "quality",
@@ -109,6 +121,7 @@ RULES = RuleTable(
             "that a fastText classifier gives a text of being like those of quality",
             _PAPER,
             settings={**_BOTH, "model": None},
+            between=_SHARE,
         ),
         Rule(
             "quality_sampled",
@@ -116,6 +129,7 @@ RULES = RuleTable(
             "the same probability + a draw − 1: from 0 on, GPT-3 keeps a document, and so some of low quality",
             "GPT-3, appendix A",
             settings={**_BOTH, "min": 0, "model": None, "alpha": 9},
+            between=(-1.0, 1.0),
         ),
         Rule(
             "language",
@@ -123,6 +137,7 @@ RULES = RuleTable(
             "that a fastText model, such as lid.176, gives the language",
             _FINEWEB2,
             settings={**_BOTH, "min": 0.65, "model": None, "label": "zh"},
+            between=_SHARE,
         ),
         Rule(
             "perplexity",
@@ -130,6 +145,7 @@ RULES = RuleTable(
             "of a character, by a language model of good texts; `pangu corpus train --web` makes it and says the max",
             "CCNet",
             settings={**_BOTH, "model": None},
+            between=(1.0, math.inf),
         ),
         Rule(
             "line_length", lines.line_length, "characters of a line on average", _EVALWEB, settings={**_BOTH, "min": 10}
@@ -140,6 +156,7 @@ RULES = RuleTable(
             "characters in n-grams that were there before ÷ characters",
             _EVALWEB,
             settings={**_BOTH, "max": 0.5, "ngram": 13},
+            between=_SHARE,
         ),
         Rule(
             "line_end_share",
@@ -147,6 +164,7 @@ RULES = RuleTable(
             "lines that end with punctuation ÷ lines",
             _FINEWEB2,
             settings={**_BOTH, "min": 0.106},
+            between=_SHARE,
         ),
         Rule(
             "line_break_share",
@@ -161,6 +179,7 @@ RULES = RuleTable(
             "lines that were there before ÷ lines",
             _FINEWEB2,
             settings={**_BOTH, "max": 0.287},
+            between=_SHARE,
         ),
         Rule(
             "repeated_line_characters",
@@ -168,6 +187,7 @@ RULES = RuleTable(
             "characters in lines that were there before ÷ characters",
             _FINEWEB2,
             settings={**_BOTH, "max": 0.1},
+            between=_SHARE,
         ),
         Rule(
             "word_length",
@@ -182,6 +202,7 @@ RULES = RuleTable(
             "words with a letter ÷ words",
             _FINEWEB2,
             settings={**_BOTH, "min": 0.735},
+            between=_SHARE,
         ),
         Rule(
             "stop_words",

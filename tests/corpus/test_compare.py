@@ -38,7 +38,7 @@ def test_two_recipes_are_compared_and_what_is_done_is_not_done_again(folder: Pat
 
 def test_too_little_text_and_no_text_of_quality_are_sentences(folder: Path) -> None:
     few = pangu_corpus(folder, *words_for("--dev", "dev.jsonl", "--tokens", "90000000"))
-    assert few.returncode == 2 and "--tokens must be from 20,480 to those of the smaller one" in few.stderr
+    assert few.returncode == 2 and "--tokens must be from 5,120 to those of the smaller one" in few.stderr
     zero = pangu_corpus(folder, *words_for("--dev", "dev.jsonl", "--seeds", "0"))
     assert zero.returncode == 2 and "--seeds 0: give 1 or more" in zero.stderr
     none = pangu_corpus(folder, *words_for("--dev", "none.jsonl"))

@@ -72,3 +72,15 @@ def test_plan_foretells_the_disk_of_the_whole_from_a_part(folder: Path) -> None:
     part = float(re.findall(r"sample  ([\d.]+)k of", done.stdout)[0]) * 1000
     assert part == pytest.approx(20_000, rel=0.01) and part < size
     assert re.search(r"with 2 workers", done.stdout) and re.search(r"cleaning +[\d.]+ s ", done.stdout)
+
+
+def test_plan_is_not_misled_by_empty_files(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.txt").touch()
+    (tmp_path / "empty" / "b.parquet").touch()
+    (tmp_path / "two.yaml").write_text("preset: mnbvc\nsources: {none: {}, web: {}}\n", encoding="utf-8")
+    inputs = ["--input", "none=empty", f"web={folder / 'a.jsonl'}"]
+    done = pangu_corpus(tmp_path, "plan", "two.yaml", *inputs, "--seconds", "0.001")
+    assert done.returncode == 0 and "time    " in done.stdout, done.stderr
+    done = pangu_corpus(tmp_path, "plan", "mnbvc", "--input", "empty")
+    assert done.returncode == 2 and "nothing to read: no byte in empty" in done.stderr

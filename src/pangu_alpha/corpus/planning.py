@@ -80,7 +80,7 @@ def forecast(
 def _clean_some(
     recipe: Recipe, pieces: Sequence[Piece], output: Path, seconds: float, advance: Callable[[float], None]
 ) -> list[Piece]:
-    """Pieces, spread over all of them, as many as are cleaned in the time; at least one."""
+    """Pieces, spread over all of them, as many as are cleaned in the time; at least one that has a byte."""
     work = begin(output, make_plan(recipe, pieces))
     prepare(work)
     chosen: list[Piece] = []
@@ -90,7 +90,8 @@ def _clean_some(
         cleaning.clean(work, number)
         chosen.append(pieces[number])
         advance(time.perf_counter() - before)
-        if time.perf_counter() - begun > seconds:
+        # A source may have nothing but empty files, from which nothing follows for the rest.
+        if time.perf_counter() - begun > seconds and any(piece.num_bytes for piece in chosen):
             break
     chosen.sort(key=lambda piece: piece.number)
     return [replace(piece, number=number) for number, piece in enumerate(chosen)]

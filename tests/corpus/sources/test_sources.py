@@ -101,6 +101,8 @@ def test_an_empty_file_is_an_empty_document(tmp_path: Path) -> None:
     (tmp_path / "b.html").touch()
     (tmp_path / "c.txt").write_text(SANGUO, encoding="utf-8")
     assert texts(tmp_path) == ["", "", SANGUO.strip()]
+    with pytest.raises(DataError, match="nothing to read: no byte in "):
+        texts(tmp_path / "a.txt")
     (tmp_path / "d.jsonl").touch()
     with pytest.raises(DataError, match=r"nothing to read: no byte in .*d\.jsonl"):
         texts(tmp_path / "d.jsonl")

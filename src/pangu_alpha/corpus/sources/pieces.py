@@ -87,7 +87,8 @@ def plan_pieces(inputs: Sequence[tuple[str, Path]], sources: Sequence[str], piec
     """Cut the input into pieces of about `piece_bytes`, in the order of `sources` and of the files.
 
     Raises:
-        DataError: a path does not exist, has an unknown ending, or is a folder without a file that is read.
+        DataError: a path does not exist, has an unknown ending, or is a folder without a file that is read; no file
+            has a byte.
     """
     pieces: list[Piece] = []
     for source in sources:
@@ -102,7 +103,7 @@ def plan_pieces(inputs: Sequence[tuple[str, Path]], sources: Sequence[str], piec
                 num_bytes += span.num_bytes
         if waiting:
             pieces.append(Piece(len(pieces), source, tuple(waiting)))
-    if not pieces:
+    if not any(piece.num_bytes for piece in pieces):
         names = ", ".join(str(path) for _, path in inputs)
         raise DataError(f"there is nothing to read: no byte in {names}")
     return pieces

@@ -116,6 +116,8 @@ def test_the_loss_of_the_head_is_a_sentence_and_the_command_goes_on(tmp_path: Pa
     done = tmp_path / "by_ray" / "work" / "clean"
     while process.poll() is None and not list(done.glob("[0-9]*")):
         time.sleep(0.002)
+    os.kill(cluster.head, signal.SIGSTOP)  # so that the command is in the middle of a question when it goes
+    time.sleep(2)
     os.kill(cluster.head, signal.SIGKILL)
     _, said = process.communicate(timeout=50)  # Ray alone takes a minute
     assert process.returncode == 2 and f"the head node of the Ray cluster, {cluster.address}, is gone" in said

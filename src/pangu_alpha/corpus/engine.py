@@ -113,15 +113,14 @@ class RayCluster:
         waiting: list[int] = list(reversed(tasks))
         running: dict[Any, int] = {}
         while waiting or running:
-            self._require_head()
-            room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            room = 2 * max(1, int(self._ask(ray.cluster_resources).get("CPU", 1)))
             while waiting and len(running) < room:
                 task = waiting.pop()
-                running[remote.remote(function, output, task)] = task
-            for reference in ray.wait(list(running), timeout=_LOOK_SECONDS)[0]:
+                running[self._ask(remote.remote, function, output, task)] = task
+            for reference in self._ask(ray.wait, list(running))[0]:
                 task = running.pop(reference)
                 try:
-                    ray.get(reference)
+                    self._ask(ray.get, reference)
                 except (
                     ray.exceptions.WorkerCrashedError,
                     ray.exceptions.OutOfMemoryError,
@@ -137,8 +136,16 @@ class RayCluster:
         """Leave the cluster."""
         self._ray.shutdown()
 
+    def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """What Ray answers. Whichever call the loss of the head node meets is not answered for a minute, and then Ray
+        ends this process without a sentence: so it is asked in a thread of its own."""
+        answer: Future[Any] = Future()
+        threading.Thread(target=_answer, args=(answer, call, *arguments), daemon=True).start()
+        while not wait([answer], timeout=_LOOK_SECONDS).done:
+            self._require_head()
+        return answer.result()
+
     def _require_head(self) -> None:
-        """Ray itself waits a minute for its head node, and then ends this process without a sentence."""
         host, _, port = self._address.rpartition(":")
         for _ in range(_LOOKS):
             try:
@@ -151,6 +158,13 @@ class RayCluster:
             f"the head node of the Ray cluster, {self._address}, is gone: {problem}. Start a cluster again and then "
             "this command, which goes on"
         )
+
+
+def _answer(answer: Future[Any], call: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        answer.set_result(call(*arguments))
+    except BaseException as error:
+        answer.set_exception(error)
 
 
 def do(function: Task, output: Path, task: int) -> None:

@@ -182,7 +182,7 @@ def _with_graphs(program: Program, graphs: dict[str, Graph], constants: dict[str
 
 def _parameter(program: Program, node: Node) -> str:
     """The parameter that a node of the main graph reads first, through nodes that only pass it on."""
-    makers = {maker.output: maker for maker in program.main.nodes if maker.primitive in ("Depend", "Load")}
+    makers = {maker.output: maker for maker in program.main.nodes if maker.primitive in ("Cast", "Depend", "Load")}
     name = node.inputs[0]
     while name in makers:
         name = makers[name].inputs[0]

@@ -63,7 +63,7 @@ def compiled(case: int, compute_dtype: Any) -> Compiled:
 
 @pytest.fixture(scope="module")
 def eight_ranks() -> Compiled:
-    return compiled(3, "float32")
+    return compiled(3, "float16")
 
 
 def complaints(step: EmulatedStep, config: RunConfig, reference: RunConfig, compare: Compare = compare_exactly) -> str:
@@ -87,7 +87,7 @@ def test_a_planted_mistake_is_reported(mutation: Any, eight_ranks: Compiled) -> 
 
 
 def test_the_final_norm_on_the_other_side_of_the_query_layer(eight_ranks: Compiled) -> None:
-    config, other = eight_ranks.config, quick_cases()[0].reference("float32")
+    config, other = eight_ranks.config, quick_cases()[0].reference("float16")
     assert other.model.final_norm != config.model.final_norm
     found = complaints(eight_ranks.step(eight_ranks.programs), config, other)
     assert "float64 loss differs" in found
@@ -138,6 +138,6 @@ def test_a_wrong_row_of_the_sharding_table(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no wrong program among the kept ones
     (tmp_path / "sitecustomize.py").write_text(WRONG_ROW, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    config = Case(ParallelConfig(mp=2)).config("float32")
+    config = Case(ParallelConfig(mp=2)).config("float16")
     found = "\n".join(map(str, compare_with_tables(config)))
     assert re.search(r"rank 0: \d+ AllGather over mp in the forward part at layer\.feed_forward\S* not implied", found)

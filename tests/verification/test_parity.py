@@ -1,6 +1,6 @@
 """A few layouts in which every feature occurs, verified as `pangu verify --quick` does it.
 
-The first run compiles 46 small programs, which takes minutes; they are kept, and the next runs take seconds.
+The first run compiles some 50 small programs, which takes minutes; they are kept, and the next runs take seconds.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.description = (
         "Compile a small network for every rank of 182 layouts of up to 8 ranks, execute the programs together,\n"
-        "and compare five steps with the same network on one device: in float64 to the last digits, in float32 and\n"
-        "float16 with MindSpore's own CPU kernels. Exit code 1 when a layout differs. A second start goes on where\n"
+        "and compare five steps with the same network on one device: in float64 to the last digits, in float16 and\n"
+        "float32 with MindSpore's own CPU kernels. Exit code 1 when a layout differs. A second start goes on where\n"
         "the first one stopped; what was found by other code, or with another MindSpore, is found again."
     )
     parser.epilog = (

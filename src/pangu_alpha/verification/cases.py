@@ -64,6 +64,12 @@ class Case:
         and must leave dropout out."""
         return self.parallel.rematerialisation == "none" or self.dropout > 0.0
 
+    @property
+    def compute_dtypes(self) -> tuple[ComputeDtype, ...]:
+        """Those whose programs are executed: float16, which has all that float32 has, and casts, loss scale and skipped
+        steps besides; float32 too on one rank, and of each mesh with dropout and every feature."""
+        return COMPUTE_DTYPES if self.dropout > 0.0 or self.parallel.num_devices == 1 else ("float16",)
+
     def config(self, compute_dtype: ComputeDtype) -> RunConfig:
         """The recipe of this layout."""
         return _recipe(self, self.parallel, self.num_micro_batches, compute_dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from pangu_alpha.config import RunConfig
-from pangu_alpha.verification.cases import COMPUTE_DTYPES, all_cases
+from pangu_alpha.verification.cases import all_cases
 
 Class = tuple[object, ...]
 
@@ -26,7 +26,7 @@ def class_of(config: RunConfig) -> Class:
 def executed_classes(with_validation: bool = False) -> frozenset[Class]:
     """Those of the layouts that `pangu verify` executes, or of those whose validation it executes too."""
     cases = [case for case in all_cases() if case.has_validation or not with_validation]
-    return frozenset(class_of(case.config(dtype)) for case in cases for dtype in COMPUTE_DTYPES)
+    return frozenset(class_of(case.config(dtype)) for case in cases for dtype in case.compute_dtypes)
 
 
 def is_executed(config: RunConfig) -> bool:

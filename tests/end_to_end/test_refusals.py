@@ -39,7 +39,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tiny_project: TinyProject) -> No
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert "the last checkpoint, if there is one, is good" in done.stderr
+    assert "it goes on from the last checkpoint whose loss is finite" in done.stderr
 
 
 def test_checkpoint_of_another_network_is_refused(tiny_project: TinyProject, reference_run: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pangu_alpha.checkpoint import Health, list_checkpoints
+from pangu_alpha.checkpoint import Health, list_checkpoints, mark_lost, open_checkpoint
 from pangu_alpha.checkpoint.index import write_index
 from pangu_alpha.checkpoint.store import read_index
 from pangu_alpha.config import RunConfig
@@ -161,9 +161,9 @@ def test_samples_that_are_named_are_left_out_from_there_on(
 def test_a_run_passes_over_checkpoints_of_a_spike_and_keeps_what_it_makes_instead(
     make_trainer: Callable[..., Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_trainer(lambda number: 3.0).run()  # to step 6; 4 and 6 stay
+    make_trainer(lambda number: 3.0).run()  # to step 6; 2, 4 and 6 stay
     root = tmp_path / "checkpoints"
-    for path in list_checkpoints(root)[1:]:
+    for path in list_checkpoints(root)[2:]:
         index = read_index(path)
         write_index(path, dataclasses.replace(index, health=Health(9.0, 99.0, is_spike=True)))
     trainer = make_trainer(
@@ -173,7 +173,7 @@ def test_a_run_passes_over_checkpoints_of_a_spike_and_keeps_what_it_makes_instea
     assert trainer.progress.step == 4
     assert "passing over" in capsys.readouterr().err
     trainer.run()
-    assert [path.name for path in list_checkpoints(root)] == ["step_00000005", "step_00000006"]
+    assert [path.name for path in list_checkpoints(root)] == ["step_00000004", "step_00000005", "step_00000006"]
 
 
 def test_ranks_that_would_go_on_from_different_places_are_refused(
@@ -228,7 +228,27 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_good_checkpoints(
     trainer = make_trainer(lambda number: loss if number == 4 else 3.0, f"model.compute_dtype={dtype}")
     with pytest.raises(TrainingError, match=r"step 5: loss (nan|inf).*The run has diverged.*lower schedule"):
         trainer.run()
-    assert list_checkpoints(tmp_path / "checkpoints")[-1].name == "step_00000004"
+    last = list_checkpoints(tmp_path / "checkpoints")[-1]
+    assert last.name == "step_00000004" and not open_checkpoint(last).is_healthy
+
+
+def test_the_next_start_goes_on_before_the_weights_that_have_no_loss(
+    make_trainer: Callable[..., Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("train.checkpoint_every=1", "train.keep_checkpoints=1")
+    lost = make_trainer(lambda number: math.nan if number == 4 else 3.0, *settings)
+    with pytest.raises(TrainingError, match="goes on from the last checkpoint whose loss is finite"):
+        lost.run()
+    trainer = make_trainer(lambda number: 3.0, *settings)
+    trainer.resume()
+    assert trainer.progress.step == 3
+    assert "step_00000004: the loss of its weights is not finite" in capsys.readouterr().err
+    trainer.run()
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000005", "step_00000006"]
+    for path in list_checkpoints(tmp_path / "checkpoints"):
+        mark_lost(path)
+    with pytest.raises(CheckpointError, match="are damaged, or have weights whose loss is not finite"):
+        make_trainer(lambda number: 3.0).resume()
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run(

@@ -2,7 +2,16 @@
 
 from pangu_alpha.checkpoint.index import Health
 from pangu_alpha.checkpoint.retention import prune, remove_unfinished
-from pangu_alpha.checkpoint.saving import Save, Values, commit, save_part, save_whole, saves_in, step_name
+from pangu_alpha.checkpoint.saving import (
+    Save,
+    Values,
+    commit,
+    mark_lost,
+    save_part,
+    save_whole,
+    saves_in,
+    step_name,
+)
 from pangu_alpha.checkpoint.store import (
     Checkpoint,
     candidates,
@@ -22,6 +31,7 @@ __all__ = [
     "commit",
     "list_checkpoints",
     "load_from",
+    "mark_lost",
     "open_checkpoint",
     "prune",
     "remove_unfinished",

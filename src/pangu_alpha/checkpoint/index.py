@@ -16,7 +16,7 @@ from typing import Any
 
 from pangu_alpha.checkpoint.slice_file import Seal
 from pangu_alpha.errors import DamagedError
-from pangu_alpha.files import flush
+from pangu_alpha.files import flush, write_text
 from pangu_alpha.parallel.parameters import MOMENTS, Shape
 from pangu_alpha.parallel.parts import Box
 
@@ -42,6 +42,8 @@ class Health:
     """Of the last step, before clipping."""
     is_spike: bool
     """Whether either was far above those of the steps before."""
+    is_lost: bool = False
+    """Whether the next step found that its loss is not finite."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,8 @@ def write_index(folder: Path, index: Index) -> None:
     # As it will be read: JSON has no tuples, and knows numbers by their digits.
     fields = json.loads(json.dumps(fields, ensure_ascii=False, allow_nan=False))
     text = json.dumps({**fields, "checksum": checksum_of(fields)}, ensure_ascii=False, separators=(",", ":"))
-    path = folder / INDEX
-    path.write_text(text, encoding="utf-8")
-    flush(path)
+    write_text(folder / INDEX, text)
+    flush(folder / INDEX)
 
 
 def index_of(folder: Path, fields: dict[str, Any]) -> Index:
@@ -160,8 +161,8 @@ def _number(value: Any) -> int:
     return value
 
 
-def _health(loss: Any, grad_norm: Any, is_spike: Any) -> Health:
-    return Health(float(loss), float(grad_norm), bool(is_spike))
+def _health(loss: Any, grad_norm: Any, is_spike: Any, is_lost: Any = False) -> Health:
+    return Health(float(loss), float(grad_norm), bool(is_spike), bool(is_lost))
 
 
 def step_and_state(fields: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:

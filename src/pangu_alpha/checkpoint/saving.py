@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,10 +21,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.checkpoint.index import GROUPS, Cells, Health, Index, group_of, write_index
+from pangu_alpha.checkpoint.index import GROUPS, INDEX, Cells, Health, Index, group_of, write_index
 from pangu_alpha.checkpoint.slice_file import Seal, write_slices, write_zeros
-from pangu_alpha.checkpoint.store import is_finite
-from pangu_alpha.errors import CheckpointError, TrainingError
+from pangu_alpha.checkpoint.store import is_finite, open_checkpoint
+from pangu_alpha.errors import CheckpointError, DamagedError, TrainingError
 from pangu_alpha.files import ASIDE, aside_of, flush, remove, write_text
 from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.parallel.parts import Box
@@ -151,6 +151,26 @@ def commit(
         flush(save.root)
         remove(replaced)
     return save.final
+
+
+def mark_lost(path: Path) -> None:
+    """Write into a checkpoint, if it is there and whole, that the loss of its weights is not finite.
+
+    Raises:
+        CheckpointError: the disk is full or not writable.
+    """
+    if not (path / INDEX).exists():
+        return
+    try:
+        index = open_checkpoint(path).index
+    except DamagedError:  # nobody goes on from it
+        return
+    if index.health is None or not index.checksum:  # of other files, or of an earlier version
+        return
+    try:
+        write_index(path, replace(index, health=replace(index.health, is_lost=True)))
+    except OSError as error:
+        raise CheckpointError(f"{path / INDEX} cannot be written: {error.strerror}. Remove {path}") from error
 
 
 def save_whole(

@@ -57,7 +57,7 @@ class Checkpoint:
     @property
     def is_healthy(self) -> bool:
         """Whether nothing speaks against going on from here."""
-        return self.health is None or not self.health.is_spike
+        return self.health is None or not (self.health.is_spike or self.health.is_lost)
 
     def of_run(self, key: str) -> Any:
         """What its state says of `key`.
@@ -260,7 +260,7 @@ def list_checkpoints(root: Path) -> list[Path]:
 
 
 def candidates(root: Path, report: Callable[[str], None]) -> Iterator[Checkpoint]:
-    """The checkpoints under `root` to go on from, the best first: the newest healthy one, ..., then the others.
+    """The checkpoints under `root` to go on from, the best first: the newest healthy one, ..., then those of spikes.
 
     Args:
         report: gets a line about each newer one that is damaged or not healthy.
@@ -277,8 +277,12 @@ def candidates(root: Path, report: Callable[[str], None]) -> Iterator[Checkpoint
             continue
         if found.is_healthy:
             yield _reported(found, report)
+            continue
+        assert found.health is not None
+        if found.health.is_lost:
+            report(f"passing over {path}: the loss of its weights is not finite. It can be removed")
+            found.close()
         else:
-            assert found.health is not None
             report(
                 f"passing over {path}: it was saved during a spike (loss {found.health.loss:.3f}, gradient norm "
                 f"{found.health.grad_norm:.3g}). To use it all the same, remove the earlier ones"

@@ -86,7 +86,7 @@ def _list(arguments: argparse.Namespace) -> None:
             print(f"{path.name.removeprefix('step_'):>10} {'':>8} {'':>8}  {word}: {error}")
             continue
         loss = f"{found.health.loss:.4f}" if found.health else "-"
-        words = "whole" if found.is_healthy else "a spike"
+        words = "whole" if found.is_healthy else "lost" if found.health and found.health.is_lost else "a spike"
         print(f"{found.step:>10,} {si(found.num_bytes):>7}B {loss:>8}  {_mesh(found):<28} {words:<8} {path}")
     say("sizes are checked, contents are not: `pangu checkpoint check PATH` reads them")
 
@@ -111,7 +111,8 @@ def _show(arguments: argparse.Namespace) -> None:
         "updates": f"{progress_of.get('num_updates', 0):,}",
         "consumed samples": f"{progress_of.get('consumed_samples', 0):,}",
         "health": "not known" if health is None else
-        f"loss {health.loss:.4f}, gradient norm {health.grad_norm:.4g}{', a spike' if health.is_spike else ''}",
+        f"loss {health.loss:.4f}, gradient norm {health.grad_norm:.4g}{', a spike' if health.is_spike else ''}"
+        f"{', lost: the loss of its weights is not finite' if health.is_lost else ''}",
         "written by": _mesh(found),
         "versions": ", ".join(f"{name} {value}" for name, value in versions.items()) or "-",
         "files": f"{len(found.index.files):,} of {si(found.num_bytes)}B together",

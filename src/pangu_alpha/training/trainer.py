@@ -218,7 +218,10 @@ class Trainer:
                 return
             self.damaged.add(checkpoint.path)
         if list_checkpoints(root):
-            raise CheckpointError(f"all checkpoints under {root} are damaged. Remove them to start anew")
+            raise CheckpointError(
+                f"all checkpoints under {root} are damaged, or have weights whose loss is not finite. Remove them to "
+                "start anew"
+            )
 
     def start_from(self, path: Path) -> None:
         """Start with the weights of a checkpoint, or of a run's output, unless this run has gone on from its own.
@@ -316,10 +319,12 @@ class Trainer:
         if result.is_spike:
             return
         if not math.isfinite(result.loss) or (not result.skipped and not math.isfinite(result.grad_norm)):
+            for callback in self.callbacks:
+                callback.on_lost(self)
             raise TrainingError(
                 f"step {number}: loss {result.loss}, gradient norm {result.grad_norm}. The run has diverged, and this "
-                "step was not saved; the last checkpoint, if there is one, is good. Start again with a lower "
-                "schedule.learning_rate"
+                "step was not saved. Start again with a lower schedule.learning_rate: it goes on from the last "
+                "checkpoint whose loss is finite, or from the beginning where there is none"
             )
         if self.scaler.is_hopeless:
             raise TrainingError(

@@ -10,6 +10,7 @@ from PIL import Image
 from tests.training.callbacks.conftest import metrics, run
 
 from pangu_alpha.records import read_records
+from pangu_alpha.training.callbacks import default_callbacks
 from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
 from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
 from pangu_alpha.training.callbacks.plot import PlotLoss
@@ -111,3 +112,21 @@ def test_records_are_json_with_the_documented_keys(trainer: Any) -> None:
     assert set(record) == set(StepMetrics.__dataclass_fields__)
     run(trainer, range(2, 3), WriteMetrics(planned_seconds=1.5))
     assert read_records(trainer.config.output / "metrics.jsonl")[-1]["planned_seconds"] == 1.5
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_end_a_run(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records of another writer, half a record, and a folder in the picture's place."""
+    output = trainer.config.output
+    for name in ("metrics.jsonl", "validation.jsonl"):
+        (output / name).write_text('{"step": 5}\n{"loss": 3.0}\n{"step": "6", "loss": "x", "lr": []}\n{"step": 7}\n')
+    run(trainer, range(1, 5), PlotLoss())
+    assert (output / "loss.png").stat().st_size > 1000
+    (output / "loss.png").unlink()
+    (output / "loss.png").mkdir()
+    run(trainer, range(5, 9), PlotLoss())
+    assert "loss.png was not drawn: " in capsys.readouterr().err
+
+
+def test_the_checkpoint_is_there_before_the_picture() -> None:
+    kinds = [type(callback) for callback in default_callbacks()]
+    assert kinds.index(SaveCheckpoints) < kinds.index(WriteTensorBoard) < kinds.index(PlotLoss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from pathlib import Path
@@ -17,8 +18,9 @@ from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.parallel.parts import Box
 from pangu_alpha.records import read_records
 from pangu_alpha.training import shared_folder
-from pangu_alpha.training.callbacks import checkpoint
+from pangu_alpha.training.callbacks import Callback, checkpoint
 from pangu_alpha.training.callbacks.checkpoint import SaveCheckpoints
+from pangu_alpha.training.callbacks.validation import LOSS_NAME
 
 NAME = "final_norm.gamma"
 
@@ -33,11 +35,11 @@ def saved(trainer: Any) -> Any:
 
 def test_checkpoints_are_saved_in_time_and_pruned(trainer: Any) -> None:
     run(trainer, range(1, 8), SaveCheckpoints())
-    assert steps(trainer) == [7]
+    assert steps(trainer) == [4, 7]  # nobody knows yet what the loss of 7 is
     trainer.config.train.keep_every = 4
     trainer.progress.step = 7
     run(trainer, range(8, 14), SaveCheckpoints())
-    assert steps(trainer) == [8, 12, 13]
+    assert steps(trainer) == [4, 8, 12, 13]
     assert [record["step"] for record in read_records(trainer.config.output / "saves.jsonl")] == [4, 7, 8, 12, 13]
 
 
@@ -76,14 +78,56 @@ def test_the_training_goes_on_while_a_checkpoint_is_written(trainer: Any, monkey
     trainer.progress.step = 8
     callback.on_step(trainer, metrics(8))  # waits for the one before, and begins the next
     assert 4 in steps(trainer)
+    trainer.measured = {LOSS_NAME: 3.0}
+    trainer.progress.step = 9
+    callback.on_step(trainer, metrics(9))
     callback.on_end(trainer)
     callback.close()
-    assert steps(trainer) == [8]
+    assert steps(trainer) == [9]
     records = read_records(trainer.config.output / "saves.jsonl")
-    assert [record["step"] for record in records] == [4, 8]
+    assert [record["step"] for record in records] == [4, 8, 9]
     assert all(record["blocked_seconds"] < record["seconds"] for record in records)
     assert records[0]["num_bytes"] == saved(trainer).num_bytes
     assert records[0]["megabytes_per_second"] == pytest.approx(records[0]["num_bytes"] / records[0]["seconds"] / 1e6)
+
+
+def test_one_whose_loss_is_not_known_does_not_count(trainer: Any) -> None:
+    """The loss that it is saved with is that of the weights before: a run that diverges would keep it alone."""
+    trainer.config.train.checkpoint_every = 1
+    callback = SaveCheckpoints()
+    callback.on_start(trainer)
+    for step in range(1, 4):
+        trainer.progress.step = step
+        callback.on_step(trainer, metrics(step))
+    callback._finish(trainer)
+    assert steps(trainer) == [2, 3]
+    callback.on_lost(trainer)
+    callback.close()
+    assert [open_checkpoint(path).is_healthy for path in list_checkpoints(trainer.config.output / "checkpoints")] == [
+        True,
+        False,
+    ]
+
+
+def test_validation_makes_it_known(trainer: Any) -> None:
+    class Measure(Callback):
+        def on_step(self, trainer: Any, metrics: Any) -> None:
+            trainer.measured[LOSS_NAME] = 3.0
+
+    run(trainer, range(1, 8), Measure(), SaveCheckpoints())
+    assert steps(trainer) == [7]
+
+
+def test_a_skipped_step_without_a_loss_does_not_make_it_known(trainer: Any) -> None:
+    trainer.config.train.checkpoint_every = 1
+    lost = {"skipped": True}
+    run(
+        trainer,
+        range(1, 7),
+        SaveCheckpoints(),
+        record=lambda step: metrics(step, math.nan, **lost) if step > 4 else metrics(step),
+    )
+    assert steps(trainer) == [3, 4, 5, 6]
 
 
 def test_an_error_of_the_writing_ends_the_run_at_its_next_step(trainer: Any) -> None:

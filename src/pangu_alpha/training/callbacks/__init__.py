@@ -15,7 +15,8 @@ from pangu_alpha.training.callbacks.validation import Validate
 def default_callbacks(
     validation_data: HeldOut | None = None, *others: Callback, planned_seconds: float | None = None
 ) -> list[Callback]:
-    """Those of `pangu train`, in the order that they rely on: pictures after the numbers, the checkpoint after them.
+    """Those of `pangu train`, in the order that they rely on: the checkpoint after the numbers, pictures after it, so
+    that nothing is lost by them.
 
     Args:
         validation_data: looked at now and then.
@@ -27,9 +28,9 @@ def default_callbacks(
         ReportSpikes(),
         *([] if validation_data is None else [Validate(validation_data)]),
         *others,
+        SaveCheckpoints(),
         WriteTensorBoard(),
         PlotLoss(),
-        SaveCheckpoints(),
         WriteAccount(),
         ShowProgress(),
     ]

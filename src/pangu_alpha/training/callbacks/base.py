@@ -19,6 +19,9 @@ class Callback:
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """After each step."""
 
+    def on_lost(self, trainer: Trainer) -> None:
+        """When the loss of a step is not finite, before the run ends by that error."""
+
     def close(self) -> None:
         """However the run ends, also by an error; after `on_end` if that is called."""
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pangu_alpha.checkpoint import Save, Values, commit, open_checkpoint, prune, save_part, step_name
+from pangu_alpha.checkpoint import Save, Values, commit, mark_lost, open_checkpoint, prune, save_part, step_name
 from pangu_alpha.checkpoint.saving import PATIENCE
 from pangu_alpha.console import say
 from pangu_alpha.errors import CheckpointError
@@ -22,6 +24,7 @@ from pangu_alpha.parallel.parts import Box, owned_boxes
 from pangu_alpha.records import append_record, drop_after
 from pangu_alpha.run_folder import CHECKPOINTS, SAVES
 from pangu_alpha.training.callbacks.base import Callback
+from pangu_alpha.training.callbacks.validation import LOSS_NAME
 from pangu_alpha.training.metrics import StepMetrics
 from pangu_alpha.training.shared_folder import is_shared
 
@@ -64,6 +67,8 @@ class SaveCheckpoints(Callback):
 
     Each rank copies what it owns and writes it while the training goes on, unless `train.background_saving` is off.
     Rank 0 then makes a checkpoint of all parts, removes those that are not to be kept, and adds a line to saves.jsonl.
+    A checkpoint does not count as one of those until validation or the next step has found its loss finite: the loss
+    that it was saved with is that of the weights before.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,6 +82,9 @@ class SaveCheckpoints(Callback):
         self._last_step: int | None = None
         """Of the newest that this start has saved: its last step may be one of the regular ones, too."""
         self._last_time = 0.0
+        self._unproven: set[Path] = set()
+        """Those whose loss is not known yet."""
+        self._pruning: Future[None] | None = None
         self._metrics: StepMetrics | None = None
         self._num_writers = 1
         self._boxes: dict[int, dict[str, Box]] = {}
@@ -113,6 +121,10 @@ class SaveCheckpoints(Callback):
             CheckpointError: this save, or the last one in the background, failed.
             TrainingError: a tensor is not finite.
         """
+        if self._unproven and math.isfinite(metrics.loss):
+            self._unproven = set()
+            if trainer.is_main:
+                self._pruning = self._writer.submit(_pruner_of(trainer, set()))
         if not metrics.skipped:  # the norm of one that was is not finite
             self._metrics = metrics
         if self._running is not None and self._running.bytes.done():
@@ -132,6 +144,13 @@ class SaveCheckpoints(Callback):
         trainer.workers.largest(0)  # no rank ends well before the checkpoint is there
         if trainer.is_main:
             say(f"checkpoint of step {trainer.progress.step} in {trainer.config.output / CHECKPOINTS}")
+
+    def on_lost(self, trainer: Trainer) -> None:
+        """Mark the checkpoint of the step before, if there is one: its weights are what gives no finite loss."""
+        if self._running is not None:
+            self._running.bytes.exception()  # waits; `close` tells it
+        if trainer.is_main:
+            mark_lost(_folder_of(trainer))
 
     def close(self) -> None:
         """Let a save that is being written come to its end; whom it waits for has little time left. Tell its error."""
@@ -167,7 +186,13 @@ class SaveCheckpoints(Callback):
                 if rank in trainer.values
             }
             patience = partial(self._patience, trainer.workers)
-            writing = self._writer.submit(_writer_of(trainer, self._metrics, parts, self._num_writers, patience))
+            self._unproven.add(_folder_of(trainer))
+            if LOSS_NAME in trainer.measured:  # which is never one that is not finite
+                self._unproven = set()
+            pruned = _pruner_of(trainer, self._unproven)
+            writing = self._writer.submit(
+                _writer_of(trainer, self._metrics, parts, self._num_writers, patience, pruned)
+            )
             if not in_background:
                 writing.exception()  # waits for the end; the error is raised below
             self._running = _Running(trainer.progress.step, writing, begin, time.perf_counter() - begin)
@@ -176,6 +201,9 @@ class SaveCheckpoints(Callback):
 
     def _finish(self, trainer: Trainer) -> None:
         """Wait for the save that is being written, and raise its error."""
+        if self._pruning is not None:
+            pruning, self._pruning = self._pruning, None
+            pruning.result()
         if self._running is None:
             return
         running, self._running = self._running, None
@@ -193,15 +221,14 @@ def _writer_of(
     parts: Mapping[int, tuple[Mapping[str, Box], Values]],
     num_writers: int,
     patience: Callable[[], float],
+    pruned: Callable[[], None],
 ) -> Callable[[], tuple[int, float]]:
     """What writes the run as it is now, and gives the bytes of the checkpoint (0 where another process commits it) and
     the time of its end."""
-    config = trainer.config
-    root, step = config.output / CHECKPOINTS, trainer.progress.step
+    root, step = trainer.config.output / CHECKPOINTS, trainer.progress.step
     save = Save(root, step, trainer.attempt)
     shapes, state = trainer.shapes, trainer.state()
     health = None if metrics is None else trainer.health(metrics)
-    damaged = frozenset(trainer.damaged)
 
     def write() -> tuple[int, float]:
         try:
@@ -214,11 +241,29 @@ def _writer_of(
         if not trainer.is_main:
             return 0, time.perf_counter()
         path = commit(save, num_writers, shapes, state, health, patience)
-        keep, keep_every = config.train.keep_checkpoints, config.train.keep_every
-        prune(root, keep, step=step, keep_every=keep_every, damaged=damaged - {path}, attempt=trainer.attempt)
+        pruned()
         return open_checkpoint(path).num_bytes, time.perf_counter()
 
     return write
+
+
+def _folder_of(trainer: Trainer) -> Path:
+    """Of the checkpoint of the step that the run has come to."""
+    return trainer.config.output / CHECKPOINTS / step_name(trainer.progress.step)
+
+
+def _pruner_of(trainer: Trainer, unproven: Set[Path]) -> Callable[[], None]:
+    """What removes the checkpoints that are not to be kept, now and with one of this step."""
+    train, own = trainer.config.train, _folder_of(trainer)
+    return partial(
+        prune,
+        own.parent,
+        train.keep_checkpoints,
+        step=trainer.progress.step,
+        keep_every=train.keep_every,
+        damaged=frozenset(trainer.damaged) - {own} | unproven,
+        attempt=trainer.attempt,
+    )
 
 
 def _copied(boxes: Mapping[str, Box], values: Values) -> Values:

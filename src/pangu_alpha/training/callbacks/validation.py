@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pangu_alpha.training.trainer import Trainer
 
 
+LOSS_NAME = "validation/loss"
+"""Of what `Validate` measures, for the callbacks after it."""
+
+
 class Validate(Callback):
     """Writes the loss on all validation data to validation.jsonl, every `train.validate_every` steps and at the end."""
 
@@ -37,7 +41,7 @@ class Validate(Callback):
             return
         with trainer.phase("validating"):
             loss = trainer.mean_loss(self._data)
-        trainer.measured["validation/loss"] = loss
+        trainer.measured[LOSS_NAME] = loss
         if not trainer.is_main:
             return
         record = {"step": metrics.step, "validation_loss": loss, "perplexity": perplexity(loss)}

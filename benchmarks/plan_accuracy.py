@@ -65,7 +65,7 @@ class Row:
         without = pass_times(self.config.model_copy(update={"parallel": plain}), hardware)
         forward, backward = without["layer", "forward"], without["layer", "backward"]
         again = PassTimes(forward.compute + backward.compute, forward.communication + backward.communication)
-        passes = {**priced.passes, ("layer", "backward"): again}
+        passes = [{**own, ("layer", "backward"): again} for own in priced.passes]
         each_once = once(self.config, hardware, priced.states)
         return price(self.config, hardware, priced.states, passes, each_once)
 

@@ -42,7 +42,7 @@ def test_a_layout_is_explained_operator_by_operator(capsys: pytest.CaptureFixtur
     text = output(capsys, *SMALL, "--explain", "dp=2,mp=2,pp=2,micro=4,chunks=2,remat=none,seq=true")
     for words in ("layer.attention.scores", "token_loss.exp", "layer, collectives", "one change at a time"):
         assert words in text
-    assert "dp" in text and " 2    2    2      4      2      none  yes" in text
+    assert "dp" in text and " 2    2    2      4      2         none  yes" in text
 
 
 def test_layouts_of_a_class_that_is_not_executed_are_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:

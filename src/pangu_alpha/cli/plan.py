@@ -22,6 +22,7 @@ _SETTINGS = {
     "micro": "train.num_micro_batches",
     "chunks": "parallel.num_chunks",
     "remat": "parallel.rematerialisation",
+    "remat_stages": "parallel.rematerialised_stages",
     "seq": "parallel.sequence_parallel",
     "shard": "parallel.optimizer_sharding",
 }

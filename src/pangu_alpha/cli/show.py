@@ -88,6 +88,7 @@ def _schedule(config: RunConfig) -> Figure:
         f"bubble {timeline.bubble:.1%} (were all stages alike: (pp - 1) / ({chunks}m + pp - 1) = {even:.1%})"
     )
     print(title)
-    factor = backward_factor(config)
-    unit = f"time, in forward passes of a layer; a backward takes {factor:.0f}, the head as its operations say"
+    factors = sorted({backward_factor(config, stage) for stage in range(parallel.pp)})
+    taken = " or ".join(f"{factor:.0f}" for factor in factors)
+    unit = f"time, in forward passes of a layer; a backward takes {taken}, the head as its operations say"
     return draw_schedule(timeline, title, unit)

@@ -14,6 +14,7 @@ DeviceKind = Literal["cpu", "ascend", "gpu"]
 MAX_DEVICES = 131_072
 """Of a job; what is computed for each of them must come to an end."""
 ComputeDtype = Literal["float32", "float16", "bfloat16"]
+Rematerialisation = Literal["none", "selective", "whole"]
 
 
 class Settings(BaseModel):
@@ -202,9 +203,12 @@ class ParallelConfig(Settings):
     """Between the matrix products, split the rows over mp too, instead of computing them mp times."""
     optimizer_sharding: bool = False
     """Split parameters and Adam moments over the data-parallel replicas; gather the weights before they are used."""
-    rematerialisation: Literal["none", "selective", "whole"] = "none"
+    rematerialisation: Rematerialisation = "none"
     """What the backward pass computes again instead of keeping it: nothing, attention scores and elementwise results,
     or whole layers."""
+    rematerialised_stages: int | None = Field(default=None, ge=1)
+    """Only the first stages, so many, do what `rematerialisation` says: those behind them hold fewer micro-batches at a
+    time, and keep everything. `null`: all stages."""
     schedule: Literal["1f1b", "interleaved"] = "1f1b"
     """Order of the micro-batches on the stages. `interleaved` has a smaller bubble and sends more."""
     num_chunks: int = Field(default=1, ge=1)
@@ -214,6 +218,11 @@ class ParallelConfig(Settings):
     def num_devices(self) -> int:
         """Processes of the job, one a device."""
         return self.dp * self.mp * self.pp
+
+    def rematerialisation_of(self, stage: int) -> Rematerialisation:
+        """What the backward pass of a stage computes again."""
+        is_behind = self.rematerialised_stages is not None and stage >= self.rematerialised_stages
+        return "none" if is_behind else self.rematerialisation
 
     @model_validator(mode="after")
     def _devices_can_be_counted(self) -> ParallelConfig:
@@ -235,6 +244,22 @@ class ParallelConfig(Settings):
             raise ValueError("schedule=interleaved with pp(1): there is nothing to interleave; set schedule=1f1b")
         if self.sequence_parallel and self.mp == 1:
             raise ValueError("sequence_parallel with mp(1): there is nothing to split; set sequence_parallel=false")
+        return self
+
+    @model_validator(mode="after")
+    def _stages_rematerialise(self) -> ParallelConfig:
+        if self.rematerialised_stages is None:
+            return self
+        if self.rematerialisation == "none":
+            raise ValueError(
+                f"rematerialised_stages({self.rematerialised_stages}) with rematerialisation=none: there is nothing "
+                "that they could make again; leave it out, or set rematerialisation"
+            )
+        if self.rematerialised_stages >= self.pp:
+            raise ValueError(
+                f"rematerialised_stages({self.rematerialised_stages}) ≥ pp({self.pp}): it names some of the stages; "
+                "leave it out for all"
+            )
         return self
 
 
@@ -260,6 +285,6 @@ class TrainConfig(Settings):
     background_saving: bool = True
     """Whether the training goes on while a checkpoint is written: each process then has a copy of what it writes."""
     keep_checkpoints: int = Field(default=2, ge=1)
-    """Newest checkpoints that are kept, beside those of `keep_every`."""
+    """Newest checkpoints that are kept, beside those of `keep_every`, and one whose loss is not known yet."""
     keep_every: int | None = Field(default=None, ge=1)
     """Checkpoints whose step this divides are never removed. `null`: none is."""

@@ -17,7 +17,7 @@ from pangu_alpha.parallel.parameters import Shape, parameter_names, row_of, stag
 from pangu_alpha.parallel.parts import num_parts
 from pangu_alpha.parallel.table import row_name, sizes
 from pangu_alpha.topology.mesh import AXES, Axis, Mesh
-from pangu_alpha.topology.stages import LayerPlace, place_layers
+from pangu_alpha.topology.stages import place_layers
 
 _BYTES = 4
 
@@ -108,10 +108,11 @@ def stage_states(config: RunConfig) -> tuple[StageState, ...]:
         ConfigError: there are more runs of layers than layers.
     """
     parallel = config.parallel
-    places = _places(config.model, parallel.pp, parallel.num_chunks)
+    place = _placing(parallel)
+    places = place_layers(config.model, place)
     mesh = Mesh.of(parallel)
     held: list[list[HeldParameter]] = [[] for _ in range(parallel.pp)]
-    for (row, name), counts in _counts(config.model, parallel.pp, parallel.num_chunks).items():
+    for (row, name), counts in _counts(config.model, place).items():
         alike = _held(row, name, config, mesh)
         for stage, count in counts.items():
             held[stage].append(replace(alike, count=count))
@@ -129,6 +130,16 @@ def stage_states(config: RunConfig) -> tuple[StageState, ...]:
     )
 
 
+def stage_recipes(config: RunConfig) -> tuple[RunConfig, ...]:
+    """The recipe as each stage computes it: those behind `rematerialised_stages` make nothing again."""
+    parallel = config.parallel
+    if parallel.rematerialised_stages is None:
+        return (config,) * parallel.pp
+    none = parallel.model_copy(update={"rematerialisation": "none", "rematerialised_stages": None})
+    behind = config.model_copy(update={"parallel": none})
+    return tuple(config if stage < parallel.rematerialised_stages else behind for stage in range(parallel.pp))
+
+
 def _held(row: str, name: str, config: RunConfig, mesh: Mesh) -> HeldParameter:
     known = row_of(name)
     whole = known.padded_shape(config.model, mesh.mp)
@@ -138,16 +149,20 @@ def _held(row: str, name: str, config: RunConfig, mesh: Mesh) -> HeldParameter:
     return HeldParameter(row, 0, whole, slice_shape, cut_by, num_parts(name, config.model, config.parallel))
 
 
-@cache
-def _places(model: ModelConfig, pp: int, num_chunks: int) -> tuple[LayerPlace, ...]:
-    """`place_layers`, which a search asks for the same stages many times."""
-    return place_layers(model, ParallelConfig.model_construct(pp=pp, num_chunks=num_chunks))
+def _placing(parallel: ParallelConfig) -> ParallelConfig:
+    """The settings that decide where layers are, alone: a search asks for the same ones many times."""
+    return ParallelConfig.model_construct(
+        pp=parallel.pp,
+        num_chunks=parallel.num_chunks,
+        rematerialisation="none" if parallel.rematerialised_stages is None else parallel.rematerialisation,
+        rematerialised_stages=parallel.rematerialised_stages,
+    )
 
 
 @cache
-def _counts(model: ModelConfig, pp: int, num_chunks: int) -> dict[tuple[str, str], Counter[int]]:
+def _counts(model: ModelConfig, parallel: ParallelConfig) -> dict[tuple[str, str], Counter[int]]:
     """How many parameters of each row the stages hold, under the row and the first parameter of it."""
-    places = _places(model, pp, num_chunks)
+    places = place_layers(model, parallel)
     names: dict[str, list[str]] = defaultdict(list)
     for name in parameter_names(model):
         names[row_name(name)].append(name)

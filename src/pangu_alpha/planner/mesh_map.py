@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pangu_alpha.planner.job import Job
-from pangu_alpha.planner.search import Search
-from pangu_alpha.planner.space import Layout, layouts, meshes, refusal
+from pangu_alpha.planner.search import Result, Search
+from pangu_alpha.planner.space import Layout, meshes, refusal
 from pangu_alpha.planner.step import account
 
 
@@ -33,20 +33,13 @@ def mesh_times(job: Job) -> Iterator[MeshTime]:
 def _mesh_time(search: Search, mesh: Layout) -> MeshTime:
     if refusal(search.recipe, mesh, search.batch_size):
         return MeshTime(mesh)
-    fitting, smallest = [], None
-    for layout in layouts(search.recipe, mesh, search.batch_size):
-        config = layout.config(search.recipe, search.batch_size)
-        if not search.allows(config):
-            continue
-        most, _ = search.fullest(layout, config)
-        if most <= search.memory_bytes:
-            fitting.append(search.price(layout, config))
-        smallest = most if smallest is None else min(smallest, most)
+    result = Result()
+    fitting = [item.priced for item in search.fitting(mesh, result)]
     best: float | None = None
     for priced in sorted(fitting, key=lambda item: item.least_seconds):
         if best is not None and priced.least_seconds >= best:
             break
         seconds = account(priced).seconds
         best = seconds if best is None else min(best, seconds)
-    missing = smallest - search.memory_bytes if best is None and smallest is not None else None
+    missing = result.nearest[1] - search.memory_bytes if best is None and result.nearest is not None else None
     return MeshTime(mesh, best, missing)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pangu_alpha.config import RunConfig
 from pangu_alpha.planner.activations import Sizes
-from pangu_alpha.planner.memory import StageState
+from pangu_alpha.planner.memory import StageState, stage_recipes
 
 Part = Literal["embedding", "layer", "head"]
 
@@ -49,14 +49,17 @@ def operators(config: RunConfig) -> dict[Part, tuple[Operator, ...]]:
 
 def step_flops(config: RunConfig, states: Sequence[StageState]) -> tuple[int, ...]:
     """Operations of the products that a device of each stage makes in one step, those that are made again included."""
+    recipes = stage_recipes(config)
     flops = {
-        part: sum(item.forward_flops * (1 + item.is_recomputed) + item.backward_flops for item in made)
-        for part, made in operators(config).items()
+        (kind, part): sum(item.forward_flops * (1 + item.is_recomputed) + item.backward_flops for item in made)
+        for kind, recipe in {recipe.parallel.rematerialisation: recipe for recipe in recipes}.items()
+        for part, made in operators(recipe).items()
     }
-    last = len(states) - 1
+    kinds, last = [recipe.parallel.rematerialisation for recipe in recipes], len(states) - 1
     return tuple(
-        config.train.num_micro_batches * (state.num_layers * flops["layer"] + (flops["head"] if stage == last else 0))
-        for stage, state in enumerate(states)
+        config.train.num_micro_batches
+        * (state.num_layers * flops[kind, "layer"] + (flops[kind, "head"] if stage == last else 0))
+        for stage, (state, kind) in enumerate(zip(states, kinds, strict=True))
     )
 
 

@@ -15,7 +15,7 @@ from pangu_alpha.planner.activations import (
     loss_work,
     mask_kept,
 )
-from pangu_alpha.planner.memory import StageState, stage_states
+from pangu_alpha.planner.memory import StageState, stage_recipes, stage_states
 from pangu_alpha.topology.schedule import Order, Task, pipeline_order
 
 _FLOAT32 = 4
@@ -58,18 +58,18 @@ def stage_peaks(config: RunConfig) -> tuple[StagePeak, ...]:
         ConfigError: the micro-batches or layers cannot be laid on the stages.
     """
     order = pipeline_order(config.parallel, config.train.num_micro_batches) if config.parallel.pp > 1 else None
-    demand = Demand.of(config)
     peaks = []
-    for stage, state in enumerate(stage_states(config)):
-        parts = [_parts(config, demand, state, stage, moment) for moment in moments(config, state, stage, order)]
-        parts.append(_update_parts(config, demand, state, stage))
+    for stage, (recipe, state) in enumerate(zip(stage_recipes(config), stage_states(config), strict=True)):
+        demand = Demand.of(recipe)
+        parts = [_parts(recipe, demand, state, stage, moment) for moment in moments(recipe, state, stage, order)]
+        parts.append(_update_parts(recipe, demand, state, stage))
         peaks.append(StagePeak(max(parts, key=lambda found: sum(found.values()))))
     return tuple(peaks)
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Bytes that a layout's network needs on a device, whatever the stage."""
+    """Bytes that a layout's network needs on a device, whatever the stage of those that make the same again."""
 
     kept: int
     """Of a layer and a micro-batch, between its passes."""

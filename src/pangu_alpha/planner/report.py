@@ -18,7 +18,7 @@ def describe_layouts(found: Sequence[Found], job: Job, marks: Sequence[str] = ()
     names = marks or [str(number + 1) for number in range(len(found))]
     width = max([3, *map(len, names)])
     lines = [
-        f"{'':>{width}} {'dp':>5} {'mp':>4} {'pp':>4} {'micro':>6} {'chunks':>6} {'remat':>9} {'seq':>4} {'shard':>5}"
+        f"{'':>{width}} {'dp':>5} {'mp':>4} {'pp':>4} {'micro':>6} {'chunks':>6} {'remat':>12} {'seq':>4} {'shard':>5}"
         f" {'step':>8} {'tokens/s':>9} {'MFU':>6} {'HFU':>6} {'bubble':>7} {'fullest':>15} {'days':>8}"
         + (f" {'dollars':>8}" if job.price else "")
     ]
@@ -26,7 +26,7 @@ def describe_layouts(found: Sequence[Found], job: Job, marks: Sequence[str] = ()
         layout, account = item.layout, item.account
         lines.append(
             f"{name:>{width}} {layout.dp:>5} {layout.mp:>4} {layout.pp:>4} {layout.num_micro_batches:>6} "
-            f"{layout.num_chunks:>6} {layout.rematerialisation:>9} {'yes' if layout.sequence_parallel else 'no':>4} "
+            f"{layout.num_chunks:>6} {layout.remat:>12} {'yes' if layout.sequence_parallel else 'no':>4} "
             f"{'yes' if layout.optimizer_sharding else 'no':>5} {_seconds(account.seconds):>8} "
             f"{si(account.tokens_per_second):>9} "
             f"{account.model_utilisation:>6.1%} {account.hardware_utilisation:>6.1%} "
@@ -114,7 +114,7 @@ def describe_operators(priced: Priced) -> list[str]:
             f"{'yes' if item.is_recomputed else '':>6}"
             for item in made
         ]
-        times = [priced.passes[part, direction] for direction in ("forward", "backward")]
+        times = [priced.passes[0][part, direction] for direction in ("forward", "backward")]
         words = " ".join(f"{_seconds(item.communication):>10}" for item in times)
         lines.append(f"  {part + ', collectives':<40} {'':>8} {'':>8} {words}")
     return lines

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pangu_alpha.config import ParallelConfig, RunConfig, TrainConfig
 from pangu_alpha.config.limits import groups_problem, layers_problem, rows_problem, vocabulary_problem
+from pangu_alpha.config.sections import Rematerialisation
 
-Rematerialisation = Literal["none", "selective", "whole"]
 CHUNKS = (1, 2, 4, 8)
 """Runs of layers a stage that are tried."""
 
@@ -26,14 +26,20 @@ class Layout:
     rematerialisation: Rematerialisation = "none"
     sequence_parallel: bool = False
     optimizer_sharding: bool = False
+    rematerialised_stages: int | None = None
 
     def __str__(self) -> str:
         words = [f"dp={self.dp} mp={self.mp} pp={self.pp}", f"micro-batches={self.num_micro_batches}"]
         words += [f"chunks={self.num_chunks}"] if self.num_chunks > 1 else []
-        words += [f"rematerialisation={self.rematerialisation}"]
+        words += [f"rematerialisation={self.remat}"]
         words += ["sequence parallel"] if self.sequence_parallel else []
         words += ["sharded optimizer"] if self.optimizer_sharding else []
         return ", ".join(words)
+
+    @property
+    def remat(self) -> str:
+        """What is made again, and on how many stages if not on all."""
+        return self.rematerialisation + (f":{self.rematerialised_stages}" if self.rematerialised_stages else "")
 
     @classmethod
     def of(cls, config: RunConfig) -> Layout:
@@ -48,6 +54,7 @@ class Layout:
             parallel.rematerialisation,
             parallel.sequence_parallel,
             parallel.optimizer_sharding,
+            parallel.rematerialised_stages,
         )
 
     def num_changes(self, other: Layout) -> int:
@@ -59,7 +66,7 @@ class Layout:
             for name in (
                 "num_micro_batches",
                 "num_chunks",
-                "rematerialisation",
+                "remat",
                 "sequence_parallel",
                 "optimizer_sharding",
             )
@@ -77,6 +84,7 @@ class Layout:
                 "sequence_parallel": self.sequence_parallel,
                 "optimizer_sharding": self.optimizer_sharding,
                 "rematerialisation": self.rematerialisation,
+                "rematerialised_stages": self.rematerialised_stages,
                 "schedule": "interleaved" if self.num_chunks > 1 else "1f1b",
                 "num_chunks": self.num_chunks,
             },
@@ -145,6 +153,13 @@ def _variants(recipe: RunConfig, first: Layout, batch_size: int) -> Iterator[Lay
                 config = layout.config(recipe, batch_size)
                 if rows_problem(config.model, config.train, config.parallel) is None:
                     yield layout
+
+
+def on_first_stages(layout: Layout, fewest: int) -> Iterator[Layout]:
+    """The layouts in which only the first stages, `fewest` of them or more, make again what all do in `layout`."""
+    if layout.rematerialisation != "none":
+        for number in range(fewest, layout.pp):
+            yield replace(layout, rematerialised_stages=number)
 
 
 def _divisors(number: int) -> list[int]:

@@ -9,7 +9,7 @@ from pangu_alpha.config import RunConfig, model_flops_per_token, tokens_per_step
 from pangu_alpha.planner.activations import Sizes
 from pangu_alpha.planner.communication import Message, network_messages
 from pangu_alpha.planner.hardware import Hardware
-from pangu_alpha.planner.memory import StageState, stage_states
+from pangu_alpha.planner.memory import StageState, stage_recipes, stage_states
 from pangu_alpha.planner.once import Once, late_gathers, late_sums, once
 from pangu_alpha.planner.operators import Part, operators, step_flops
 from pangu_alpha.planner.pricing import Direction, message_seconds, operator_seconds
@@ -69,16 +69,19 @@ def pass_times(config: RunConfig, hardware: Hardware) -> Passes:
     }
 
 
-def task_times(config: RunConfig, hardware: Hardware, states: Sequence[StageState], passes: Passes) -> TaskTimes:
+def task_times(
+    config: RunConfig, hardware: Hardware, states: Sequence[StageState], passes: Sequence[Passes]
+) -> TaskTimes:
     """Seconds of each stage's tasks."""
     last = len(states) - 1
 
     def seconds(direction: Direction) -> tuple[tuple[float, ...], ...]:
         rows = []
         for stage, state in enumerate(states):
-            row = [len(chunk) * passes["layer", direction].seconds for chunk in state.chunks]
-            row[0] += passes["embedding", direction].seconds if stage == 0 else 0.0
-            row[-1] += passes["head", direction].seconds if stage == last else 0.0
+            own = passes[stage]
+            row = [len(chunk) * own["layer", direction].seconds for chunk in state.chunks]
+            row[0] += own["embedding", direction].seconds if stage == 0 else 0.0
+            row[-1] += own["head", direction].seconds if stage == last else 0.0
             rows.append(tuple(row))
         return tuple(rows)
 
@@ -95,7 +98,8 @@ class Priced:
     config: RunConfig
     hardware: Hardware
     states: Sequence[StageState]
-    passes: Passes
+    passes: Sequence[Passes]
+    """Of each stage."""
     times: TaskTimes
     gathers: float
     """Seconds of the weights' gathers that nothing hides, on the stage where they take longest."""
@@ -128,7 +132,7 @@ def price(
     config: RunConfig,
     hardware: Hardware,
     states: Sequence[StageState],
-    passes: Passes,
+    passes: Sequence[Passes],
     each_once: Sequence[Once],
 ) -> Priced:
     """Price a layout.
@@ -137,7 +141,7 @@ def price(
         config: the recipe.
         hardware: the chip.
         states: of its stages.
-        passes: times of its passes, from `pass_times`.
+        passes: of each stage, from `pass_times`.
         each_once: from `once`.
     """
     times = task_times(config, hardware, states, passes)
@@ -156,8 +160,11 @@ def price_recipe(config: RunConfig, hardware: Hardware) -> Priced:
     Raises:
         ConfigError: the layers cannot be laid on the stages, or the chip lacks the compute type.
     """
-    states = stage_states(config)
-    return price(config, hardware, states, pass_times(config, hardware), once(config, hardware, states))
+    states, recipes = stage_states(config), stage_recipes(config)
+    kinds = {recipe.parallel.rematerialisation: recipe for recipe in recipes}
+    passes = {kind: pass_times(recipe, hardware) for kind, recipe in kinds.items()}
+    own = [passes[recipe.parallel.rematerialisation] for recipe in recipes]
+    return price(config, hardware, states, own, once(config, hardware, states))
 
 
 def account(priced: Priced) -> StepAccount:
@@ -189,7 +196,8 @@ def account(priced: Priced) -> StepAccount:
 
 def _parts(priced: Priced, pipeline: float) -> dict[str, float]:
     """Seconds of the busiest stage's step by what they are spent on."""
-    config, passes, stage = priced.config, priced.passes, priced.busiest
+    config, stage = priced.config, priced.busiest
+    passes = priced.passes[stage]
     num, last = config.train.num_micro_batches, len(priced.states) - 1
     counts: dict[Part, int] = {
         "embedding": stage == 0,

@@ -76,7 +76,7 @@ def _computed(priced: Priced, span: Span) -> float:
         "layer": len(state.chunks[span.task.chunk]),
         "head": span.stage == last and span.task.chunk == len(state.chunks) - 1,
     }
-    passes = [(counts[part], priced.passes[part, span.task.direction]) for part in PARTS]
+    passes = [(counts[part], priced.passes[span.stage][part, span.task.direction]) for part in PARTS]
     return sum(count * item.compute for count, item in passes) / sum(count * item.seconds for count, item in passes)
 
 

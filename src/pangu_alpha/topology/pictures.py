@@ -180,6 +180,7 @@ def _draw_replica(
 def _mesh_legend(parallel: ParallelConfig, chosen: int, groups: dict[Axis, tuple[int, ...]]) -> list[Artist]:
     """The five dimensions of parallelism, as in the paper's Figure 4."""
     again = {"none": "off", "selective": "attention scores and elementwise results", "whole": "whole layers"}
+    some = f", on the first {parallel.rematerialised_stages} stages" if parallel.rematerialised_stages else ""
     sequence = ", and between the products the rows of a sample" if parallel.sequence_parallel else ""
     lines: dict[Axis, tuple[str, str]] = {
         "mp": ("operator-level", f"cut every matrix among them{sequence}; inside a server"),
@@ -197,7 +198,7 @@ def _mesh_legend(parallel: ParallelConfig, chosen: int, groups: dict[Axis, tuple
             for axis, (name, what) in lines.items()
         ),
         Patch(fill=False, ec=COLOURS["dp"], label=f"optimizer: {sharding}"),
-        Line2D([], [], ls="none", label=f"rematerialisation: {again[parallel.rematerialisation]}"),
+        Line2D([], [], ls="none", label=f"rematerialisation: {again[parallel.rematerialisation]}{some}"),
     ]
 
 

@@ -62,22 +62,32 @@ def place_stages(loss: PanguAlphaLoss, config: RunConfig) -> None:
 
 
 def rematerialise(loss: PanguAlphaLoss, config: RunConfig) -> None:
-    """Mark what the backward pass computes again."""
-    kind = config.parallel.rematerialisation
-    if kind == "whole":
-        for layer in (*loss.network.layers, loss.network.query_layer):
-            # The results of the communication are kept, so that it is not repeated.
-            layer.recompute(mp_comm_recompute=False)
-            for _, primitive in _primitives_of(layer):
-                # MindSpore takes a Reshape for communication too. What it returns would be kept, and what is computed
-                # from that would wait for no gradient: all layers would be computed again before the first is needed.
-                if primitive.name == "Reshape":
-                    primitive.add_prim_attr("recompute_comm_op", True)
-    elif kind == "selective":
-        table = sharding_table(config.parallel.sequence_parallel)
-        for name, primitive in primitives(loss):
-            if table[name].is_recomputed:
-                primitive.recompute(True)
+    """Mark what the backward pass computes again, on each stage."""
+    network, parallel = loss.network, config.parallel
+    places = place_layers(config.model, parallel)
+    for layer, place in zip((*network.layers, network.query_layer), places, strict=True):
+        kind = parallel.rematerialisation_of(place.stage)
+        if kind == "whole":
+            _rematerialise_all(layer)
+        elif kind == "selective":
+            _rematerialise_some(layer, parallel.sequence_parallel)
+
+
+def _rematerialise_all(layer: nn.Cell) -> None:
+    # The results of the communication are kept, so that it is not repeated.
+    layer.recompute(mp_comm_recompute=False)
+    for _, primitive in _primitives_of(layer):
+        # MindSpore takes a Reshape for communication too. What it returns would be kept, and what is computed from
+        # that would wait for no gradient: all layers would be computed again before the first is needed.
+        if primitive.name == "Reshape":
+            primitive.add_prim_attr("recompute_comm_op", True)
+
+
+def _rematerialise_some(layer: nn.Cell, sequence_parallel: bool) -> None:
+    table = sharding_table(sequence_parallel)
+    for name, primitive in _primitives_of(layer):
+        if primitive.name not in FOLLOWERS and table[f"layer.{name}"].is_recomputed:
+            primitive.recompute(True)
 
 
 def exclude_from_optimizer_sharding(network: PanguAlpha) -> None:

@@ -77,6 +77,7 @@ EFFECTS: Mapping[str, Effect] = {
     "parallel.sequence_parallel": "course",
     "parallel.optimizer_sharding": "course",
     "parallel.rematerialisation": "nothing",
+    "parallel.rematerialised_stages": "nothing",
     "parallel.schedule": "course",
     "parallel.num_chunks": "course",
 }

@@ -50,6 +50,7 @@ class Case:
         words = [f"dp{parallel.dp} mp{parallel.mp} pp{parallel.pp}"]
         words += ["sharded"] if parallel.optimizer_sharding else []
         words += [parallel.rematerialisation] if parallel.rematerialisation != "none" else []
+        words += [f"stages{parallel.rematerialised_stages}"] if parallel.rematerialised_stages else []
         words += ["sequence"] if parallel.sequence_parallel else []
         words += ["interleaved"] if parallel.schedule == "interleaved" else []
         words += ["dropout"] if self.dropout else []
@@ -147,6 +148,25 @@ def _in_a_pipeline() -> list[Case]:
             ParallelConfig(dp=2, mp=2, pp=2, optimizer_sharding=True, rematerialisation="whole"),
             0.1,
             num_micro_batches=2,
+        ),
+        Case(ParallelConfig(pp=2, rematerialisation="whole", rematerialised_stages=1)),
+        Case(ParallelConfig(mp=2, pp=4, rematerialisation="selective", rematerialised_stages=3), num_micro_batches=6),
+        Case(  # what `pangu plan` finds where little memory is missing
+            ParallelConfig(dp=2, pp=4, optimizer_sharding=True, rematerialisation="whole", rematerialised_stages=2), 0.1
+        ),
+        Case(
+            ParallelConfig(
+                dp=2,
+                mp=2,
+                pp=2,
+                optimizer_sharding=True,
+                sequence_parallel=True,
+                rematerialisation="whole",
+                rematerialised_stages=1,
+                schedule="interleaved",
+                num_chunks=2,
+            ),
+            0.1,
         ),
         Case(  # what `pangu plan` finds for 200b_2048
             ParallelConfig(

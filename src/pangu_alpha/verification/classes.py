@@ -16,6 +16,7 @@ def class_of(config: RunConfig) -> Class:
     return (
         *(size > 1 for size in (parallel.dp, parallel.mp, parallel.pp)),
         *(parallel.optimizer_sharding, parallel.sequence_parallel, parallel.rematerialisation, parallel.schedule),
+        parallel.rematerialised_stages is not None,
         "one" if number == 1 else "up to pp" if number <= parallel.pp else "more than pp",
         *(config.model.final_norm, config.model.dropout > 0, config.model.gelu, config.model.compute_dtype),
         config.spikes.skip,

@@ -39,11 +39,17 @@ def test_a_smaller_part_fetches_more_with_each_of_its_devices() -> None:
     assert found == ((Crossing(0, 5, 5 / 6), Crossing(1, 1, 3 / 8)),)
 
 
-def test_groups_of_one_axis_that_differ_are_all_there_but_for_those_that_others_exceed() -> None:
-    """Groups of two: one inside a server, one across servers of a rack, two across racks, of which one counts."""
+def test_groups_of_one_axis_that_differ_are_all_there() -> None:
+    """Groups of two: one inside a server, one across servers of a rack, and two across racks, which are alike."""
     servers, racks = [0, 0, 1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 1, 2, 1, 2]
     found = units(servers, racks, [0] * 8).crossings(("mp",), Mesh(dp=4, mp=2, pp=1))
-    assert set(found) == {(Crossing(level, 1, 1 / 2),) for level in (0, 1, 2)}
+    assert len(found) == 3 and set(found) == {(Crossing(level, 1, 1 / 2),) for level in (0, 1, 2)}
+
+
+def test_a_group_that_another_one_exceeds_on_every_level_is_left_out() -> None:
+    """Two and two of a group on two servers, three and one of another."""
+    found = units([0, 0, 1, 1, 2, 2, 2, 3], [0] * 8).crossings(("mp",), Mesh(dp=2, mp=4, pp=1))
+    assert found == ((Crossing(0, 2, 2 / 3), Crossing(1, 1, 3 / 4)),)
 
 
 def test_hops_are_those_of_all_pipelines() -> None:

@@ -125,6 +125,8 @@ def test_two_simulated_servers(project: Path, capsys: pytest.CaptureFixture[str]
     assert "2 answered" in out
     assert "4 devices on 2 servers" in out
     assert "127.0.0.1, 127.0.0.2 are one machine" in out
+    assert _exit_code(*words, "--hardware", "a100") == 0
+    assert " on 4 × A100 80GB, links as in table.json" in capsys.readouterr().out
     hosts.write_text("127.0.0.1\n127.0.0.9\n")
     assert _exit_code(*words) == 1
     out = capsys.readouterr().out

@@ -116,7 +116,7 @@ def test_days_tokens_and_dollars(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("plan", "2b6", "model.num_layers=8", "--tokens-per-step", "32768", "--days", "1", "--price", "1.5")
     text = output(capsys, *words)
     assert text.startswith("32 samples of 1024 tokens a step = 32.8k tokens, on 2 × Ascend 910A")
-    header, best = text.splitlines()[2:4]
+    header, best = text.splitlines()[3:5]
     assert header.split()[-2:] == ["days", "dollars"] and float(best.split()[-2]) <= 1
 
 

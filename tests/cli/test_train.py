@@ -9,6 +9,7 @@ import pytest
 
 from pangu_alpha.cli import train
 from pangu_alpha.cluster.watching.heartbeat import read_heartbeats
+from pangu_alpha.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,18 @@ def test_only_a_rank_writes_a_record(
     workers = f"parallel.dp={environment.get('MS_WORKER_NUM', 1)}"
     train.run(parser.parse_args(["tiny_cpu", f"output={tmp_path}", workers]))
     assert list(read_heartbeats(tmp_path)) == ranks
+
+
+def test_the_launchers_planned_seconds_are_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were found on the servers of a rank table, which the ranks of other servers do not have."""
+    seen = []
+    monkeypatch.setattr(train, "_train", lambda *words: seen.append(words[-1]))
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = ["tiny_cpu", f"output={tmp_path}", "--hardware", "910a"]
+    for more in ([], ["--planned-seconds", "2.5"]):
+        train.run(parser.parse_args([*words, *more]))
+    assert seen[0] != seen[1] == 2.5
+    for wrong in ("0", "nan", "inf"):
+        with pytest.raises(ConfigError, match=f"--planned-seconds {wrong}: give a number above 0"):
+            train.run(parser.parse_args([*words, "--planned-seconds", wrong]))

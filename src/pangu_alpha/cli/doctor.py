@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n  pangu doctor tiny_cpu\n  pangu doctor 350m --rank-table table.json\n"
         "  pangu doctor 350m parallel.dp=16 --rank-table table.json --hosts hosts.txt\n"
-        "  pangu doctor 200b_2048 --hardware 910a\n"
+        "  pangu doctor 200b_2048 --hardware 910a --rank-table table.json\n"
         "  pangu doctor tiny_cpu train.keep_checkpoints=5 --json"
     )
     parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pangu_alpha.config import load_config
 
     config = load_config(arguments.recipe, arguments.overrides)
-    expected = _expected(arguments.hardware, config)
+    expected = _expected(arguments.hardware, config, arguments.rank_table)
     if arguments.hosts is None:
         report = examine(config, arguments.rank_table, arguments.server)
         report = replace(report, findings=[*report.findings, *_tasks(config), *expected])
@@ -93,14 +93,14 @@ def _tasks(config: RunConfig) -> list[Finding]:
     return [ok("tasks", f"{', '.join(names)}: {sum(len(plan.items) for plan in plans):,} questions at a time")]
 
 
-def _expected(chip: str | None, config: RunConfig) -> list[Finding]:
-    """What the planner expects, on a chip that was named."""
+def _expected(chip: str | None, config: RunConfig, rank_table: Path | None) -> list[Finding]:
+    """What the planner expects, on a chip that was named and the servers of the rank table."""
     if chip is None:
         return []
     from pangu_alpha.cluster.preflight.expected import check_expected
     from pangu_alpha.planner.hardware import load_hardware
 
-    return [check_expected(config, load_hardware(chip))]
+    return [check_expected(config, load_hardware(chip), rank_table)]
 
 
 def _ask(arguments: argparse.Namespace, config: RunConfig) -> list[Finding]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.console import say
 
 if TYPE_CHECKING:
-    from pangu_alpha.config import RunConfig
+    from pangu_alpha.cluster.launching.plan import Plan
 
 _RAW = argparse.RawDescriptionHelpFormatter
 _AGAIN = "The same command again goes on from the newest checkpoint."
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="examples:\n  pangu launch rank-table 350m hccl_8p.json output=runs/350m\n"
         "  pangu launch rank-table 350m hccl_16p.json parallel.dp=16 --hosts hosts.txt --restarts 3\n"
         "  pangu launch rank-table 350m hccl_16p.json parallel.dp=16 --hosts hosts.txt --dry-run\n"
+        "  pangu launch rank-table 350m hccl_16p.json parallel.dp=16 --hardware 910a --dry-run\n"
         "  pangu launch rank-table tiny_cpu table.json parallel.dp=8    # devices simulated on this processor",
         formatter_class=_RAW,
     )
@@ -72,21 +74,27 @@ def run(arguments: argparse.Namespace) -> None:
     planner = {"rank-table": by_rank_table, "msrun": by_scheduler}[arguments.kind]
     plan = planner.make_plan(arguments)
     require_runnable(plan.config, "mindspore", plan.num_ranks)
-    _say_planned(plan.config, arguments.hardware)
+    if arguments.hardware is not None:
+        plan = _planned(plan, arguments)
     if arguments.dry_run:
         print(describe(plan))
         return
     sys.exit(launch(plan, arguments.restarts))
 
 
-def _say_planned(config: RunConfig, chip: str | None) -> None:
-    if chip is None:
-        return
-    from pangu_alpha.cluster.preflight.expected import check_expected
+def _planned(plan: Plan, arguments: argparse.Namespace) -> Plan:
+    """Say what the planner expects; ranks of a rank table, which they have not at hand, are told the step's time."""
+    from pangu_alpha.cluster.preflight.expected import check_expected, find_expected
     from pangu_alpha.planner.hardware import load_hardware
 
-    finding = check_expected(config, load_hardware(chip))
+    hardware = load_hardware(arguments.hardware)
+    rank_table = arguments.rank_table if arguments.kind == "rank-table" else None
+    finding = check_expected(plan.config, hardware, rank_table)
     say(f"planned: {finding.found}" + (f": {finding.fix}" if finding.fix else ""))
+    if rank_table is None:
+        return plan
+    seconds = find_expected(plan.config, hardware, rank_table).account.seconds
+    return replace(plan, command=(*plan.command, "--planned-seconds", f"{seconds:.6g}"))
 
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  pangu plan 200b_2048 --explain dp=16,mp=8,pp=16,micro=16,remat=whole\n"
         "  pangu plan 200b_2048 --devices 2048 --scaling --sensitivity --what-if\n"
         "  pangu plan 13b --days 30 --tokens-per-step 1048576 --price 1.5\n"
+        "  pangu plan 200b_2048 --cluster hccl_2048.json --racks cluster.yaml --hardware my_chip.yaml\n"
         "  pangu plan 13b --devices 64 --hardware my_chip.yaml --write my.yaml --confirm\n"
         f"chips: {', '.join(list_hardware())}"
     )
@@ -63,9 +64,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_job(parser: argparse.ArgumentParser) -> None:
     """What is wanted."""
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--devices", type=int, metavar="N", help="of the job; default: the recipe's")
+    size.add_argument("--devices", type=int, metavar="N", help="of the job; default: the cluster's, or the recipe's")
     size.add_argument(
         "--days", type=float, metavar="D", help="take the fewest devices, of 1, 2, 4, …, that are done in so many days"
+    )
+    parser.add_argument(
+        "--cluster",
+        type=Path,
+        metavar="FILE",
+        help="a rank table (.json) or an inventory (.yaml): which devices share a server and a rack; default: as many "
+        "in the order of ranks as the profile says",
+    )
+    parser.add_argument(
+        "--racks",
+        type=Path,
+        metavar="FILE",
+        help="hosts file or YAML inventory with the racks of the servers of --cluster",
     )
     parser.add_argument(
         "--hardware", default="910a", metavar="CHIP", help="a chip's name or the path of a profile; default: 910a"
@@ -128,6 +142,7 @@ def run(arguments: argparse.Namespace) -> None:
         print_sensitivity,
         print_what_if,
     )
+    from pangu_alpha.cli.plan_cluster import print_better_order
     from pangu_alpha.cli.plan_confirm import confirm
     from pangu_alpha.cli.plan_pictures import draw_pictures, draw_pipeline
     from pangu_alpha.cli.plan_recipe import write_recipe
@@ -144,6 +159,8 @@ def run(arguments: argparse.Namespace) -> None:
         result = job.search(arguments.best)
         print_result(job, result)
         config = result.best[0].config
+    if arguments.cluster:
+        print_better_order(job.hardware, config, arguments.cluster, arguments.racks)
     if arguments.sensitivity:
         print_sensitivity(job)
     if arguments.what_if:
@@ -167,6 +184,7 @@ def _job(arguments: argparse.Namespace) -> Job:
     Raises:
         ConfigError: something of it cannot be.
     """
+    from pangu_alpha.cli.plan_cluster import place
     from pangu_alpha.config import load_config
     from pangu_alpha.planner.hardware import load_hardware
     from pangu_alpha.planner.job import MAX_DEVICES, Job, fewest_devices
@@ -185,6 +203,8 @@ def _job(arguments: argparse.Namespace) -> Job:
     hardware = load_hardware(arguments.hardware)
     hardware.peak(recipe.model.compute_dtype)  # refuses a type that the chip lacks
     num_devices = recipe.parallel.num_devices if arguments.devices is None else arguments.devices
+    if arguments.cluster or arguments.racks:
+        hardware, num_devices = place(hardware, arguments)
     for option, number, most in (
         ("--devices", num_devices, MAX_DEVICES),
         ("--batch-size", batch_size, MAX_SAMPLES),

@@ -9,6 +9,7 @@ from pangu_alpha.errors import ConfigError
 from pangu_alpha.planner import report
 from pangu_alpha.planner.job import Job, less_and_more, other_chips, other_sizes
 from pangu_alpha.planner.peak import stage_peaks
+from pangu_alpha.planner.placement import PlacedHardware
 from pangu_alpha.planner.search import Found, Result, found_of, single_changes
 from pangu_alpha.planner.step import price_recipe
 from pangu_alpha.verification.classes import is_executed
@@ -91,7 +92,8 @@ def print_sensitivity(job: Job) -> None:
 
 def print_what_if(job: Job) -> None:
     """The winners with half and twice the devices, batch or rate of the links; days are those of the same tokens."""
-    print("\nthe winner with half or twice of one thing, and the days of as many tokens")
+    but = ", on the devices of --cluster" if isinstance(job.hardware, PlacedHardware) else ""
+    print(f"\nthe winner with half or twice of one thing{but}, and the days of as many tokens")
     _print_winners(job, [("as it is", job), *less_and_more(job)])
 
 

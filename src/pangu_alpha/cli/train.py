@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write what `pangu plan` expects of a step on this chip (name or profile) beside each measured one: "
         "planned_seconds in metrics.jsonl, which `pangu status` reads",
     )
+    parser.add_argument(
+        "--planned-seconds",
+        type=float,
+        metavar="S",
+        help="write this in place of what --hardware gives: `pangu launch rank-table` has found it with its table",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show MindSpore's warnings")
 
 
@@ -70,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     kind = arguments.backend or default_backend(config, num_processes)
     # The emulator's processes are not those of a launcher: `Processes` counts them.
     require_runnable(config, kind, None if kind == "emulator" else num_processes)
-    planned = _planned_seconds(config, arguments.hardware)
+    planned = _planned_seconds(config, arguments)
     if say_if_finished(config):
         return
     processes = emulated_processes(config, kind)
@@ -86,13 +93,18 @@ def _mesh_overrides(mesh: str) -> list[str]:
     return [f"parallel.{part}" for part in parts]
 
 
-def _planned_seconds(config: RunConfig, chip: str | None) -> float | None:
-    if chip is None:
+def _planned_seconds(config: RunConfig, arguments: argparse.Namespace) -> float | None:
+    seconds: float | None = arguments.planned_seconds
+    if seconds is not None:
+        if not 0 < seconds < math.inf:
+            raise ConfigError(f"--planned-seconds {seconds:g}: give a number above 0")
+        return seconds
+    if arguments.hardware is None:
         return None
     from pangu_alpha.planner.hardware import load_hardware
     from pangu_alpha.planner.search import found_of
 
-    return found_of(config, load_hardware(chip)).account.seconds
+    return found_of(config, load_hardware(arguments.hardware)).account.seconds
 
 
 def _train(

@@ -9,6 +9,7 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.console import progress, si
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.planner.hardware import Hardware, varied
+from pangu_alpha.planner.placement import PlacedHardware, describe_links
 from pangu_alpha.planner.search import Found, Result, Search
 from pangu_alpha.planner.space import meshes
 
@@ -61,17 +62,21 @@ class Job:
 
     def __str__(self) -> str:
         length = self.recipe.model.seq_length
+        memory = f"{self.memory_bytes / 2**30:.1f} GiB of each for the program"
         return (
             f"{self.batch_size} samples of {length} tokens a step = {si(self.batch_size * length)} tokens, on "
-            f"{self.num_devices:,} × {self.hardware.name}, {self.memory_bytes / 2**30:.1f} GiB of each for the program"
+            f"{self.num_devices:,} × {self.hardware.name}, {memory}\n{describe_links(self.hardware)}"
         )
 
 
 def less_and_more(job: Job) -> Iterator[tuple[str, Job]]:
-    """The job with half and with twice of what it has, one thing at a time, and words for each."""
+    """The job with half and with twice of what it has, one thing at a time, and words for each.
+
+    Devices whose places are known are as many as they are.
+    """
     for words, factor in (("half", 0.5), ("twice", 2.0)):
         number = int(job.num_devices * factor)
-        if 1 <= number <= MAX_DEVICES:
+        if 1 <= number <= MAX_DEVICES and not isinstance(job.hardware, PlacedHardware):
             yield f"{words} the devices", replace(job, num_devices=number)
         if number := int(job.batch_size * factor):
             yield f"{words} the batch", replace(job, batch_size=number)

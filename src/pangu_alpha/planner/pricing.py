@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pangu_alpha.config.sections import ComputeDtype
 from pangu_alpha.planner.communication import Message
+from pangu_alpha.planner.crossings import Crossing
 from pangu_alpha.planner.hardware import Hardware, Link
 from pangu_alpha.planner.operators import Operator
+from pangu_alpha.planner.placement import PlacedHardware
 from pangu_alpha.topology.mesh import Axis, Mesh
 
 Direction = Literal["forward", "backward"]
@@ -51,18 +53,33 @@ def message_seconds(message: Message, mesh: Mesh, hardware: Hardware) -> float:
 
     AllGather and ReduceScatter of n devices send (n - 1) ÷ n of the tensor, an AllReduce twice that (Thakur et al.
     2005). Where a group spans levels, the members of a near group first share the tensor among them, so that each
-    sends its part alone over the next level.
+    sends its part alone over the next level. Where it is known which devices share a server or a rack, the slowest of
+    the groups counts, as each of them lies there.
     """
     if message.kind in ("Send", "Receive"):
-        link = _between_stages(mesh, hardware)
-        return message.count * link.latency_us * 1e-6 + message.num_bytes / (link.gb_per_s * 1e9)
+        return max(
+            message.count * link.latency_us * 1e-6 + message.num_bytes / (link.gb_per_s * 1e9)
+            for link in _between_stages(mesh, hardware)
+        )
     twice = 2 if message.kind == "AllReduce" else 1
+    if isinstance(hardware, PlacedHardware):
+        groups = hardware.units.crossings(message.axes, mesh)
+        return twice * max(_seconds_across(message, group, hardware.links) for group in groups)
     seconds, share = 0.0, 1.0
     for link, members in _levels(message.axes, mesh, hardware):
         sent = message.num_bytes * share * (members - 1) / members
         seconds += sent / (link.gb_per_s * 1e9) + message.count * (members - 1) * link.latency_us * 1e-6
         share /= members
     return twice * seconds
+
+
+def _seconds_across(message: Message, crossings: Sequence[Crossing], links: Sequence[Link]) -> float:
+    seconds = 0.0
+    for crossing in crossings:
+        link = links[crossing.level]
+        sent = message.num_bytes * crossing.share
+        seconds += sent / (link.gb_per_s * 1e9) + message.count * crossing.steps * link.latency_us * 1e-6
+    return seconds
 
 
 def _levels(axes: tuple[Axis, ...], mesh: Mesh, hardware: Hardware) -> Iterator[tuple[Link, int]]:
@@ -83,7 +100,10 @@ def _levels(axes: tuple[Axis, ...], mesh: Mesh, hardware: Hardware) -> Iterator[
             inside = reached
 
 
-def _between_stages(mesh: Mesh, hardware: Hardware) -> Link:
-    """The link between a device and the same place of the next stage; the farthest where stages do not share one."""
+def _between_stages(mesh: Mesh, hardware: Hardware) -> Sequence[Link]:
+    """The link between a device and the same place of the next stage, the farthest where stages do not share one; all
+    that there are, where the places of the devices are known."""
+    if isinstance(hardware, PlacedHardware):
+        return [hardware.links[level] for level in hardware.units.hops(mesh)]
     near = (link for link in hardware.links if link.devices >= 2 * mesh.num_stage_ranks)
-    return next(near, hardware.links[-1])
+    return [next(near, hardware.links[-1])]

@@ -48,9 +48,7 @@ def test_what_the_profile_assumes_is_priced_as_by_the_profile(name: str, num_dev
         for axes in {real_axes(axes, mesh) for axes in kinds} - {()}:
             message = Message("gradients", "AllReduce", axes, GB, 3)
             assert message_seconds(message, mesh, known) == message_seconds(message, mesh, profile), (mesh, axes)
-        # Where only some neighbouring stages share a server, the profile's rule takes these, and places the slowest.
-        is_near = any(2 * mesh.num_stage_ranks <= link.devices < mesh.num_ranks for link in profile.links)
-        if mesh.pp > 1 and (mesh.pp == 2 or not is_near):
+        if mesh.pp > 1:
             message = Message("pipeline", "Send", ("pp",), GB, 3)
             assert message_seconds(message, mesh, known) == message_seconds(message, mesh, profile), mesh
 

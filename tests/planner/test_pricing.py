@@ -54,8 +54,10 @@ def test_a_collective_is_priced_on_the_links_that_it_crosses(kind: str, axes: tu
 
 
 def test_a_stage_of_half_a_server_sends_inside_it() -> None:
-    mesh = Mesh(dp=1, mp=4, pp=2)
-    assert message_seconds(Message("pipeline", "Send", ("pp",), GB), mesh, CHIP) == pytest.approx(0.1)
+    message = Message("pipeline", "Send", ("pp",), GB)
+    assert message_seconds(message, Mesh(dp=1, mp=4, pp=2), CHIP) == pytest.approx(0.1)
+    # Of four such stages the second sends to another server, and all wait for it.
+    assert message_seconds(message, Mesh(dp=1, mp=4, pp=4), CHIP) == pytest.approx(1.0)
 
 
 def test_each_message_has_its_latency() -> None:

@@ -101,9 +101,9 @@ def _levels(axes: tuple[Axis, ...], mesh: Mesh, hardware: Hardware) -> Iterator[
 
 
 def _between_stages(mesh: Mesh, hardware: Hardware) -> Sequence[Link]:
-    """The link between a device and the same place of the next stage, the farthest where stages do not share one; all
-    that there are, where the places of the devices are known."""
+    """The links between a device and the same place of the next stage: of all stages, for the slowest is waited for."""
     if isinstance(hardware, PlacedHardware):
         return [hardware.links[level] for level in hardware.units.hops(mesh)]
-    near = (link for link in hardware.links if link.devices >= 2 * mesh.num_stage_ranks)
-    return [next(near, hardware.links[-1])]
+    near, far = 2 * mesh.num_stage_ranks, mesh.num_ranks
+    inside = [link for link in hardware.links if near <= link.devices < far]
+    return [*inside, next((link for link in hardware.links if link.devices >= far), hardware.links[-1])]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from pangu_alpha.config.load import build_config, load_config
 from pangu_alpha.errors import CompileError, ConfigError
 from pangu_alpha.files import seal
 from pangu_alpha.program.coverage import Cover
+from pangu_alpha.program.graph import read_program
 from pangu_alpha.program.report import RankReport, check_held, report_ranks
+from pangu_alpha.program.traffic import collectives
 from pangu_alpha.topology.mesh import Mesh
 
 TINY = {
@@ -68,6 +71,18 @@ def test_slices_cover_each_parameter(reports: list[RankReport]) -> None:
     assert first["layers.0.attention.query.weight"] == Cover(num_parts=4, num_copies=1)
     assert last["adam_v.query_layer.feed_forward.contract.bias"] == Cover(num_parts=1, num_copies=4)
     assert "final_norm.gamma" not in first and "embedding.position.table" not in last
+
+
+def test_a_sequence_parallel_look_up_scatters_its_sum_and_gathers_the_gradient() -> None:
+    config = tiny("parallel.sequence_parallel=true")
+    mesh, (first,) = Mesh.of(config.parallel), compile_ranks(config, [0])
+    found = Counter[tuple[str, str, str]]()
+    for item in collectives(read_program(first.program), mesh, 0):
+        if item.axes == ("mp",):
+            found[item.phase, item.kind, item.place if item.phase == "forward" else ""] += item.count
+    assert found["forward", "ReduceScatter", "embedding.word"] == 2  # one a micro-batch
+    assert found["backward", "AllGather", ""] == 2 * (1 + 2)  # and two sums in the stage's one layer
+    assert not any(kind == "AllReduce" for _, kind, _ in found)
 
 
 def test_a_stage_that_forgets_a_tensor_is_found(reports: list[RankReport]) -> None:

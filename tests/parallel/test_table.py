@@ -114,12 +114,19 @@ def test_attention_is_cut_by_samples_and_heads() -> None:
 
 
 def test_vocabulary_is_cut_in_embedding_head_and_loss() -> None:
-    assert strategy("embedding.word.gather") == ((MP, 1), (DP, 1), (DP, 1, 1))
-    assert strategy("embedding.position.gather") == strategy("layer.top_query.gather") == ((1, 1), (DP, 1))
+    assert strategy("embedding.word.gather") == ((MP, 1), (DP,), (DP, 1))
+    assert strategy("embedding.position.gather") == strategy("layer.top_query.gather") == ((1, 1), (DP,))
     assert strategy("head.matmul") == ((DP, 1), (MP, 1))
     for name in ("max", "exp", "sum"):
         assert strategy(f"token_loss.{name}") == ((DP, MP),)
     assert strategy("token_loss.pick") == ((DP, MP), (DP, 1))
+
+
+def test_a_sequence_parallel_embedding_scatters_its_sum_over_the_rows() -> None:
+    assert strategy("embedding.word.gather", True) == ((MP, 1), (DP,), (DP * MP, 1))
+    assert strategy("embedding.position.gather", True) == ((1, 1), (DP * MP,))
+    assert strategy("embedding.add", True) == ((DP * MP, 1), (DP * MP, 1))
+    assert strategy("layer.top_query.gather", True) == ((1, 1), (DP,))  # queries are made of all rows
 
 
 @pytest.mark.parametrize(("sequence_parallel", "rows"), [(False, DP), (True, DP * MP)])

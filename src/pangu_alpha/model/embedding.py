@@ -19,10 +19,12 @@ class Table(nn.Cell):
         super().__init__()
         self.table = parameter((num_rows, size))
         self.gather = ops.Gather()
+        self.reshape = ops.Reshape()
 
     def construct(self, ids: Tensor) -> Tensor:
-        """int32 [B, S] → float32 [B, S, size]."""
-        return self.gather(self.table, ids, 0)
+        """int32 [B, S] → float32 [B·S, size]."""
+        # Their result is to be cut over mp, under sequence parallelism: of B samples, where B may be 1, it cannot be.
+        return self.gather(self.table, self.reshape(ids, (-1,)), 0)
 
 
 class Embedding(nn.Cell):
@@ -30,16 +32,14 @@ class Embedding(nn.Cell):
 
     def __init__(self, config: ModelConfig, num_word_rows: int) -> None:
         super().__init__()
-        self.hidden_size = config.hidden_size
         self.compute_dtype = compute_dtype(config)
         self.word = Table(num_word_rows, config.hidden_size)
         self.position = Table(config.seq_length, config.hidden_size)
         self.dropout = Dropout(config.dropout, "embedding", config.seq_length, config.hidden_size)
         self.add = ops.Add()
         self.cast = ops.Cast()
-        self.reshape = ops.Reshape()
 
     def construct(self, input_ids: Tensor, position_ids: Tensor, sample_keys: Tensor) -> Tensor:
         """int32 [B, S] twice and int32 [B] → [B·S, d]."""
         x = self.add(self.word(input_ids), self.position(position_ids))
-        return self.dropout(self.cast(self.reshape(x, (-1, self.hidden_size)), self.compute_dtype), sample_keys)
+        return self.dropout(self.cast(x, self.compute_dtype), sample_keys)

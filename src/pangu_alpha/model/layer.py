@@ -59,11 +59,9 @@ class QueryLayer(LayerParts):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, "query_layer")
-        self.hidden_size = config.hidden_size
         self.compute_dtype = compute_dtype(config)
         self.top_query = Table(config.seq_length, config.hidden_size)
         self.cast = ops.Cast()
-        self.reshape = ops.Reshape()
 
     def construct(self, hidden: Tensor, position_ids: Tensor, document_ids: Tensor, sample_keys: Tensor) -> Tensor:
         """[B·S, d], twice int32 [B, S], int32 [B] → [B·S, d]."""
@@ -74,7 +72,7 @@ class QueryLayer(LayerParts):
 
     def queries(self, position_ids: Tensor) -> Tensor:
         """int32 [B, S] → [B·S, d]."""
-        return self.cast(self.reshape(self.top_query(position_ids), (-1, self.hidden_size)), self.compute_dtype)
+        return self.cast(self.top_query(position_ids), self.compute_dtype)
 
 
 def _after(hidden: Tensor, sample_keys: Tensor) -> Tensor:

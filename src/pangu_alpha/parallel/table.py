@@ -52,6 +52,7 @@ FOLLOWERS = frozenset({"Cast", "Reshape"})
 """Kinds of primitives that are split as their input is."""
 
 _TOKENS: Dims = ("dp", None)  # [B, S], and [B·S, anything] inside a tensor-parallel region
+_IDS: Dims = ("dp",)  # [B·S]
 _SCALAR: Dims = ()
 _HEADS: Dims = ("dp", "mp", None, None)  # [B, heads, S, anything]
 
@@ -84,13 +85,12 @@ def _on(stage: Literal["first", "last"], rows: Mapping[str, PrimitiveRow]) -> di
 
 
 def _embedding(hidden: Dims) -> dict[str, PrimitiveRow]:
-    looked_up: Dims = ("dp", None, None)
     return {
-        # The result is named, although it follows from the inputs: otherwise MindSpore may scatter the sum over mp and
-        # gather it again.
-        "embedding.word.gather": PrimitiveRow((("mp", None), _TOKENS), output=looked_up, summed=("mp",)),
-        "embedding.position.gather": PrimitiveRow(((None, None), _TOKENS)),
-        "embedding.add": _same(looked_up, 2),
+        # The result is named, even where it follows from the inputs: otherwise MindSpore may scatter the sum over mp
+        # and gather it again.
+        "embedding.word.gather": PrimitiveRow((("mp", None), _IDS), output=hidden, summed=("mp",)),
+        "embedding.position.gather": PrimitiveRow(((None, None), hidden[:1])),
+        "embedding.add": _same(hidden, 2),
         **_dropout("embedding.dropout", hidden),
     }
 
@@ -132,7 +132,7 @@ def _layer(hidden: Dims) -> dict[str, PrimitiveRow]:
 def _top(hidden: Dims) -> dict[str, PrimitiveRow]:
     """What only the query layer has, and all above it but the loss."""
     return {
-        "layer.top_query.gather": PrimitiveRow(((None, None), _TOKENS)),
+        "layer.top_query.gather": PrimitiveRow(((None, None), _IDS)),
         **_norm("final_norm", hidden),
         "head.matmul": PrimitiveRow((_TOKENS, ("mp", None)), gathers_rows=True),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,4 +54,12 @@ def test_links_to_folders_are_followed_but_not_round_and_round(tmp_path: Path) -
 def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gone.txt").symlink_to(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match="a link that leads nowhere"):
+        list(files_below(tmp_path))
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A pipe: to open it would wait for ever, and to leave it out says nothing."""
+    write_text(tmp_path / "a.txt", "天")
+    os.mkfifo(tmp_path / "p.txt")
+    with pytest.raises(OSError, match="a pipe, a socket or a device"):
         list(files_below(tmp_path))

@@ -112,7 +112,7 @@ def files_below(folder: Path, with_hidden: bool = True) -> Iterator[Path]:
         with_hidden: whether what has a name that begins with a dot counts; otherwise nothing of it is looked at.
 
     Raises:
-        OSError: a folder cannot be read, or a link leads nowhere.
+        OSError: a folder cannot be read, a link leads nowhere, or something is no file.
     """
     yield from _files_below(folder, with_hidden, frozenset())
 
@@ -136,3 +136,5 @@ def _files_below(folder: Path, with_hidden: bool, above: frozenset[tuple[int, in
             yield entry
         elif entry.is_symlink():
             raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(entry))
+        elif entry.exists():  # nobody has taken it away meanwhile
+            raise OSError(errno.EINVAL, "a pipe, a socket or a device, which holds no text; move it away", str(entry))

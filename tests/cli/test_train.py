@@ -50,3 +50,13 @@ def test_the_launchers_planned_seconds_are_written_down(tmp_path: Path, monkeypa
     for wrong in ("0", "nan", "inf"):
         with pytest.raises(ConfigError, match=f"--planned-seconds {wrong}: give a number above 0"):
             train.run(parser.parse_args([*words, "--planned-seconds", wrong]))
+
+
+@pytest.mark.parametrize(
+    "words", [["--mesh", "dp=2,dp=3", "tiny_cpu"], ["--mesh", "mp=1,dp=2", "tiny_cpu", "parallel.dp=4"]]
+)
+def test_an_axis_that_is_given_twice_is_refused(words: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    with pytest.raises(ConfigError, match="dp is given twice"):
+        train.run(parser.parse_args(words))

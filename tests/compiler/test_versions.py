@@ -18,6 +18,11 @@ PROGRAM = import_closure(versions.PROGRAM_MAKERS)
 VERDICT = import_closure(versions.VERDICT_MAKERS)
 
 
+def test_how_the_network_on_one_device_is_made_counts() -> None:
+    """What it runs on and whether its operators are joined is set where a verdict is made, not by the command."""
+    assert "pangu_alpha.runtime.device" in VERDICT
+
+
 @pytest.mark.parametrize(
     ("statement", "closure"),
     [

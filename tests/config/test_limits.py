@@ -8,6 +8,7 @@ from collections import defaultdict
 import pytest
 
 from pangu_alpha.config import ParallelConfig, groups_problem, load_config
+from pangu_alpha.errors import ConfigError
 from pangu_alpha.topology.mesh import AXES, Mesh
 
 
@@ -44,3 +45,17 @@ def test_what_mindspore_said_when_these_were_compiled(sizes: tuple[int, int, int
 
 def test_processes_of_a_cpu_are_no_mesh() -> None:
     assert load_config("tiny_cpu", ["parallel.dp=3", "train.batch_size=6"]).parallel.dp == 3
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "model.num_layers=1000000",
+        "model.hidden_size=4000000000",
+        "train.batch_size=100000000",
+        "train.steps=10000000000000000",
+    ],
+)
+def test_sizes_that_would_never_come_to_an_end_are_refused(setting: str) -> None:
+    with pytest.raises(ConfigError, match=setting.partition("=")[0]):
+        load_config("200b_2048", [setting])

@@ -15,6 +15,8 @@ from pangu_alpha.console import say
 from pangu_alpha.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pangu_alpha.config import RunConfig
     from pangu_alpha.emulator.processes import Processes
     from pangu_alpha.training.backend import Backend
@@ -72,7 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     from pangu_alpha.training.resuming import say_if_finished
     from pangu_alpha.training.runnable import default_backend, processes_of, require_runnable
 
-    config = load_config(arguments.recipe, [*_mesh_overrides(arguments.mesh), *arguments.overrides])
+    config = load_config(
+        arguments.recipe, [*_mesh_overrides(arguments.mesh, arguments.overrides), *arguments.overrides]
+    )
     num_processes = processes_of(os.environ)
     kind = arguments.backend or default_backend(config, num_processes)
     # The emulator's processes are not those of a launcher: `Processes` counts them.
@@ -85,12 +89,17 @@ def run(arguments: argparse.Namespace) -> None:
         _train(config, arguments, report, processes, planned)
 
 
-def _mesh_overrides(mesh: str) -> list[str]:
-    parts = mesh.split(",") if mesh else []
-    for part in parts:
-        if part.partition("=")[0] not in ("dp", "mp", "pp"):
+def _mesh_overrides(mesh: str, overrides: Sequence[str]) -> list[str]:
+    named = {item.partition("=")[0] for item in overrides}
+    found: dict[str, str] = {}
+    for part in mesh.split(",") if mesh else []:
+        axis, name = part.partition("=")[0], f"parallel.{part.partition('=')[0]}"
+        if axis not in ("dp", "mp", "pp"):
             raise ConfigError(f"--mesh {mesh}: {part!r} is not of the form dp=2, mp=2 or pp=2")
-    return [f"parallel.{part}" for part in parts]
+        if name in found or name in named:
+            raise ConfigError(f"--mesh {mesh}: {axis} is given twice, and one would win without a word: leave one out")
+        found[name] = f"parallel.{part}"
+    return list(found.values())
 
 
 def _planned_seconds(config: RunConfig, arguments: argparse.Namespace) -> float | None:

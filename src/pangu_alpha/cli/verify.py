@@ -61,10 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.list:
         print("\n".join(map(str, cases)))
         return
-    from pangu_alpha.runtime.device import prepare_environment, set_device
+    from pangu_alpha.runtime.device import prepare_environment
 
     prepare_environment(verbose=False)
-    set_device("cpu", fuse_operators=False)
     from pangu_alpha.topology.pictures import save_figure
     from pangu_alpha.verification.picture import draw
     from pangu_alpha.verification.verdicts import verify_all

@@ -26,15 +26,15 @@ class Settings(BaseModel):
 class ModelConfig(Settings):
     """The network of paper §2.2 and Table 1."""
 
-    num_layers: int = Field(ge=2)
+    num_layers: int = Field(ge=2, le=4096)
     """Transformer layers, the query layer included (2.6B: 31 + 1)."""
-    hidden_size: int = Field(ge=1)
+    hidden_size: int = Field(ge=1, le=1 << 20)
     """Width d of the hidden state; the feed-forward layer is 4·d wide."""
-    num_heads: int = Field(ge=1)
+    num_heads: int = Field(ge=1, le=1 << 20)
     """Attention heads; must divide `hidden_size`."""
-    vocab_size: int = Field(ge=2)
+    vocab_size: int = Field(ge=2, le=1 << 24)
     """Rows of the word table, which is also the output head."""
-    seq_length: int = Field(ge=2)
+    seq_length: int = Field(ge=2, le=1 << 24)
     """Positions the network can attend to, and tokens in a training sample."""
     final_norm: Literal["before_query_layer", "after_query_layer"]
     """Where the last LayerNorm sits: before the query layer in the released 2.6B and 13B, after it in the 200B."""
@@ -266,9 +266,9 @@ class ParallelConfig(Settings):
 class TrainConfig(Settings):
     """The loop."""
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=1 << 40)
     """Optimizer steps of the whole run."""
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, le=1 << 20)
     """Samples of one step over all devices and micro-batches."""
     num_micro_batches: int = Field(default=1, ge=1, le=65_536)
     """Parts a step's batch is computed in; gradients are summed before the update."""

@@ -163,9 +163,11 @@ def say_if_finished(config: RunConfig) -> bool:
     if checkpoint is None or _is_damaged(checkpoint):
         return False
     compare_settings(checkpoint.of_run("config"), config, checkpoint.path)
+    step, steps = checkpoint.step, config.train.steps
+    where = f"step {step} of {steps}" if step == steps else f"step {step}, past the {steps} of train.steps,"
     say(
-        f"this run is finished: step {checkpoint.step} of {config.train.steps} is in {checkpoint.path}. To train "
-        "further, raise train.steps; to train anew, set output to a new directory"
+        f"this run is finished: {where} is in {checkpoint.path}. To train further, raise train.steps above {step}; "
+        "to train anew, set output to a new directory"
     )
     return True
 

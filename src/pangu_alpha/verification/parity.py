@@ -38,6 +38,7 @@ from pangu_alpha.program.coverage import differing_parts
 from pangu_alpha.program.graph import read_program
 from pangu_alpha.program.report import compare
 from pangu_alpha.program.traffic import collectives
+from pangu_alpha.runtime.device import set_device
 from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.training.backend import reader
 from pangu_alpha.training.result import StepResult
@@ -102,6 +103,7 @@ def compile_programs(case: Case, num_jobs: int | None = None) -> None:
 
 def verify(case: Case, num_jobs: int | None = None) -> Verdict:
     """Compile and execute all ranks of `case` and compare."""
+    set_device("cpu", fuse_operators=False)
     try:
         compile_programs(case, num_jobs)
         half, reference = case.config("float16"), case.reference("float16")

@@ -74,6 +74,8 @@ class Failure:
     """`cause` without the names of the process, its host and card; the same for all that died of the same."""
     why_unknown: str = ""
     """What `cause` is when it is not the cause."""
+    hint: str = ""
+    """Where the cause is not known: a known failure that the process went on after, and where it said so."""
     said: float | None = None
     """Seconds since 1970 of the evidence, where its line has a time."""
 
@@ -160,6 +162,8 @@ def describe(diagnosis: Diagnosis) -> str:
         lines.append(f"  seen   {first.evidence}")
     if first.last_error:
         lines.append(f"  last   {first.last_error}")
+    if first.hint:
+        lines.append(f"  hint   {first.hint}")
     followers: dict[str, list[Failure]] = defaultdict(list)
     for failure in diagnosis.failures[1:]:
         followers[failure.in_general].append(failure)
@@ -337,8 +341,18 @@ def _failure(
         waited_for=finding.others if finding else (),
         in_general=finding.words(Origin())[0] if finding and finding.failure is not SETTINGS else cause,
         why_unknown=why,
+        hint=_hint(traces) if weight == Weight.UNKNOWN else "",
         said=said,
     )
+
+
+def _hint(traces: Traces) -> str:
+    """What its log has of a known failure that it went on after."""
+    hint = traces.log.hint
+    if hint is None:
+        return ""
+    cause = hint.words(traces.place)[0]
+    return f"it went on after this, which need not be the cause: {cause}; {traces.log.quote(hint.at)}"
 
 
 def _finding(traces: Traces) -> tuple[Match | None, str]:

@@ -212,3 +212,50 @@ def test_a_folder_of_logs_that_cannot_be_read(failed_run: RecordedRun, capsys: p
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="give the output directory"):
         diagnose(tmp_path / "nowhere")
+
+
+SAVED = "checkpoint of step 57 in runs/x/checkpoints\nstopped at step 57; the same command goes on from there\n"
+CANCELLED = "slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED AT 2025-03-01T10:00:00 DUE TO {} ***\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        CANCELLED.format("NODE FAILURE"),
+        CANCELLED.format("TIME LIMIT"),
+        "Pod was terminated in response to imminent node shutdown.\n",
+        "Preempted by pod 1234 on node n1\n",
+        "Preempted in order to admit critical pod\n",
+        "Pod was active on the node longer than the specified deadline\n",
+    ],
+)
+@pytest.mark.parametrize("after", ["", "step 58/100 | loss 3.1\n", SAVED])
+def test_a_stop_of_which_the_log_has_the_reason(line: str, after: str, recorded_run: RecordedRun) -> None:
+    recorded_run.write("logs/rank_0.log", f"step 57/100 | loss 3.1\n{line}{after}")
+    recorded_run.end({"rank": 0, "exit_code": 143})
+    (failure,) = diagnose(recorded_run.output).failures
+    assert failure.cause.startswith("the job system ended the job") and failure.evidence.endswith(line.strip())
+
+
+def test_the_stop_of_one_rank_is_what_the_others_lost(recorded_run: RecordedRun) -> None:
+    recorded_run.write("logs/rank_0.log", _message(TIMED_OUT))
+    recorded_run.write("logs/rank_1.log", CANCELLED.format("TIME LIMIT"))
+    recorded_run.end({"rank": 0, "exit_code": 1}, {"rank": 1, "exit_code": 143})
+    assert _first(diagnose(recorded_run.output)) == ("rank 1", Weight.CAUSE)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(143, "asked to end by SIGTERM before it could save"), (130, "stopped by Ctrl-C (SIGINT)")]
+)
+def test_a_stop_is_good_where_a_record_or_a_log_says_so(code: int, cause: str, failed_run: RecordedRun) -> None:
+    ends = [{"rank": rank, "exit_code": code, "time": failed_run.now} for rank in range(4)]
+    failed_run.end(*ends)
+    diagnosis = diagnose(failed_run.output)
+    assert [failure.name for failure in diagnosis.failures] == [f"rank {rank}" for rank in range(4)]
+    assert diagnosis.failures[0].cause.startswith(cause)
+    failed_run.write("logs/rank_0.log", SAVED)  # the ranks stop together, and this one speaks for all
+    assert diagnose(failed_run.output).failures == ()
+    failed_run.write("logs/rank_0.log", "")
+    for rank in range(4):
+        failed_run.say(rank, "stopped", 57)
+    assert diagnose(failed_run.output).failures == ()

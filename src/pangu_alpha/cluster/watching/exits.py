@@ -12,6 +12,8 @@ from pangu_alpha.reading import list_folder, read_json
 
 COMMAND = "command.sh"
 """What started the job, and starts it again. A server that was started by hand does not write it."""
+_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a process that was stopped."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,29 @@ class Exit:
         except ValueError:  # no signal has this number
             return None
 
+    def is_good(self, has_saved: bool) -> bool:
+        """Whether it came to its end, or was stopped after it had saved.
+
+        Args:
+            has_saved: whether it says so, in its record or its log. A shell has the same exit codes for a process that
+                a signal killed.
+        """
+        return self.exit_code == 0 or (has_saved and self.was_stopped)
+
     @property
-    def is_good(self) -> bool:
-        """Whether it came to its end, or was stopped and has saved."""
-        return self.exit_code in (0, 130, 143)
+    def was_stopped(self) -> bool:
+        """Whether somebody or something asked it to end."""
+        return self.exit_code in _STOPPED
 
     def __str__(self) -> str:
         if self.signal is not None:
             return f"killed by {self.signal}"
         return f"exit code {self.exit_code}" + (f" ({self.killed_by})" if self.killed_by else "")
+
+
+def rank_of(name: str) -> int:
+    """The number in the name of a rank's process; -1 for another process."""
+    return int(name.removeprefix("rank ")) if name.startswith("rank ") else -1
 
 
 def read_exits(logs: Path, records: Mapping[int, Heartbeat], unreadable: dict[str, str]) -> dict[str, Exit]:

@@ -87,6 +87,9 @@ class KnownFailure:
     """Names of rows. What a warning says the process went on after, so that it is no more than a hint; but this row,
     when only a warning has it, is the cause of an end with one of those, or with no error at all."""
 
+    is_announced: bool = False
+    """Whether it is said before it comes true, so that the process may still do something before it ends of it."""
+
     @cached_property
     def _regex(self) -> re.Pattern[str] | None:
         return re.compile(self.pattern) if self.pattern else None

@@ -28,6 +28,17 @@ SYSTEM_KILL = KnownFailure(
         "exceeded job memory limit",
     ),
 )  # fmt: skip
+JOB_SYSTEM = KnownFailure(
+    "ended by the job system",
+    "the job system ended the job, for the reason that the line names",
+    "ask the job system for more (time, memory, another priority) and start again: it goes on from the newest "
+    "checkpoint",
+    texts=("due to time limit", "due to preemption", "due to node failure", "the node was low on resource",
+           "imminent node shutdown", "longer than specified deadline", "longer than the specified deadline"),
+    pattern=r"slurmstepd: error: .*CANCELLED|[Pp]od .*(?:was )?evicted|reason: DeadlineExceeded"
+    r"|\bPreempted (?:by (?:a )?pod\b|in order to admit)",
+    is_announced=True,
+)  # fmt: skip
 CAUSES = (
     SYSTEM_KILL,
     DISK_FULL,
@@ -40,16 +51,7 @@ CAUSES = (
         pattern=r"(?<!\) )[Mm]emory isn't enough and alloc failed|MemoryError|Unable to allocate .*iB",
         call=r"aclrtMallocHost.*fail",
     ),
-    KnownFailure(
-        "ended by the job system",
-        "the job system ended the job, for the reason that the line names",
-        "ask the job system for more (time, memory, another priority) and start again: it goes on from the newest "
-        "checkpoint",
-        texts=("due to time limit", "due to preemption", "due to node failure", "the node was low on resource",
-               "imminent node shutdown", "longer than specified deadline", "longer than the specified deadline"),
-        pattern=r"slurmstepd: error: .*CANCELLED|[Pp]od .*(?:was )?evicted|reason: DeadlineExceeded"
-        r"|\bPreempted (?:by (?:a )?pod\b|in order to admit)",
-    ),
+    JOB_SYSTEM,
     KnownFailure(
         "storage failed",
         "the storage that {host} was reading or writing failed",

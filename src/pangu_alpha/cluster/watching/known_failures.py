@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from pangu_alpha.cluster.watching import failures_of_cards, failures_of_hosts
 from pangu_alpha.cluster.watching.failure import Kind, KnownFailure, Line, Match, codes_in
-from pangu_alpha.cluster.watching.failures_of_hosts import DISK_FULL, SETTINGS, SYSTEM_KILL
+from pangu_alpha.cluster.watching.failures_of_hosts import DISK_FULL, JOB_SYSTEM, SETTINGS, SYSTEM_KILL
 from pangu_alpha.cluster.watching.lines import is_quiet
 
-__all__ = ["KNOWN_FAILURES", "SETTINGS", "SIGNALS", "SYSTEM_KILL", "best", "find_failure", "find_in"]
+__all__ = ["JOB_SYSTEM", "KNOWN_FAILURES", "SETTINGS", "SIGNALS", "SYSTEM_KILL", "best", "find_failure", "find_in"]
 
 KNOWN_FAILURES: tuple[KnownFailure, ...] = (
     SETTINGS,

@@ -188,7 +188,7 @@ class _LogReader:
     def _has_come_further(self) -> None:
         if self.findings or self.warnings or self.errors:
             self.survived |= self.warnings | self.findings
-            self.findings.clear()
+            self.findings = {name: match for name, match in self.findings.items() if match.failure.is_announced}
             self.warnings.clear()
             self.errors.clear()
             self._latest.clear()

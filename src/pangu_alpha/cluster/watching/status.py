@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pangu_alpha.cluster.patterns import ranges
-from pangu_alpha.cluster.watching.exits import Exit, read_exits
+from pangu_alpha.cluster.watching.exits import Exit, rank_of, read_exits
 from pangu_alpha.cluster.watching.heartbeat import BEAT, Heartbeat, is_gone, read_all, read_settings
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
@@ -152,11 +152,11 @@ def _rows(
     records: Mapping[int, Heartbeat], exits: Mapping[str, Exit], num_ranks: int, now: float, unreadable: Collection[int]
 ) -> tuple[StatusRow, ...]:
     newest = max((record.step for record in records.values() if record.step is not None), default=0)
-    has_failed = any(not end.is_good and not end.with_job for end in exits.values())
+    has_failed = any(_has_failed(end, records.get(rank_of(name))) for name, end in exits.items())
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for rank in range(num_ranks):
         end = exits.get(f"rank {rank}")
-        if rank in unreadable and (end is None or end.is_good):
+        if rank in unreadable and (end is None or end.is_good(has_saved=True)):
             groups["unreadable", "its record says nothing"].append(rank)
         else:
             groups[_state(records.get(rank), end, newest, has_failed, now)].append(rank)
@@ -178,7 +178,7 @@ def _state(record: Heartbeat | None, end: Exit | None, newest: int, has_failed: 
     """
     if record is not None and record.phase == "failed":
         return "failed", one_line(record.error)
-    if end is not None and not end.is_good and not end.with_job:
+    if end is not None and _has_failed(end, record):
         return "died", f"{end}, having said: {last_words(record)}" if record else str(end)
     if record is None:
         return "missing", "has not started"
@@ -199,6 +199,10 @@ def _state(record: Heartbeat | None, end: Exit | None, newest: int, has_failed: 
     if late and (record.step or 0) < newest:
         return "behind", f"step {record.step}"
     return record.phase, ""
+
+
+def _has_failed(end: Exit, record: Heartbeat | None) -> bool:
+    return not end.with_job and not end.is_good(has_saved=record is not None and record.is_over)
 
 
 def _progress(records: Sequence[Heartbeat], now: float) -> str:

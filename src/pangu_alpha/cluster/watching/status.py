@@ -11,6 +11,7 @@ from pathlib import Path
 from pangu_alpha.cluster.patterns import ranges
 from pangu_alpha.cluster.watching.exits import Exit, rank_of, read_exits
 from pangu_alpha.cluster.watching.heartbeat import BEAT, Heartbeat, is_gone, read_all, read_settings
+from pangu_alpha.cluster.watching.values import MAX_RANKS
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.run_folder import LOGS
@@ -25,8 +26,6 @@ _MAX_RANGES = 60
 """Characters of a list of ranks that are shown."""
 _MAX_WORDS = 160
 """Characters of an error that are shown."""
-MAX_RANKS = 1_000_000
-"""Ranks of a job that are counted, whatever a damaged record says."""
 _MAX_UNREADABLE = 10
 """Files that cannot be read and are named."""
 _MAX_HOSTS = 4
@@ -89,7 +88,7 @@ def read_status(output: Path, now: float | None = None) -> Status:
     exits = read_exits(output / LOGS, records, unreadable)
     try:
         num_steps = int(read_settings(output, first.settings)["train"]["steps"])
-    except (ClusterError, KeyError, TypeError, ValueError) as error:
+    except (ClusterError, KeyError, TypeError, ValueError, OverflowError) as error:
         num_steps = None
         unreadable[f"the settings of rank {first.rank}"] = str(error)
     rows = _rows(records, exits, min(first.num_ranks, MAX_RANKS), now, found.unreadable_ranks)

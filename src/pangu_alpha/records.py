@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pangu_alpha.files import flush, written_aside
+from pangu_alpha.reading import open_file
 
 Record = dict[str, Any]
 _LINE_BYTES = 2048
@@ -36,10 +37,14 @@ def read_records(path: Path, report: Callable[[str], None] = lambda line: None) 
     Args:
         path: of the file.
         report: gets a sentence that names such lines, but for a last one that was never ended.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device.
     """
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")
+    with open_file(path) as file:
+        lines = file.read().split(b"\n")
     found = [_record(line) for line in lines[:-1]]  # what follows the last line end is not complete
     damaged = [number for number, record in enumerate(found, start=1) if record is None]
     if damaged:
@@ -50,10 +55,14 @@ def read_records(path: Path, report: Callable[[str], None] = lambda line: None) 
 
 def last_records(path: Path, count: int) -> list[Record]:
     """The last `count` objects of a file, in order, or fewer where lines are very long; of a long file only the end is
-    read."""
+    read.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device.
+    """
     if not path.exists():
         return []
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = max(0, file.seek(0, 2) - count * _LINE_BYTES)
         file.seek(start)
         lines = file.read().split(b"\n")

@@ -9,6 +9,7 @@ from pangu_alpha.cluster.watching.diagnosis import describe, diagnose
 from pangu_alpha.cluster.watching.exits import COMMAND
 from pangu_alpha.cluster.watching.status import describe as describe_status
 from pangu_alpha.cluster.watching.status import describe_unreadable, read_status
+from pangu_alpha.reading import read_text
 from pangu_alpha.run_folder import CHECKPOINTS, LOGS
 
 
@@ -38,7 +39,18 @@ def run(arguments: argparse.Namespace) -> None:
 
     checkpoints = list_checkpoints(output / CHECKPOINTS)
     print(f"the newest checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet")
-    command = output / LOGS / COMMAND
-    if command.exists():
-        what = "go on from it with" if checkpoints else "start again with"
-        print(f"{what}:\n  {command.read_text(encoding='utf-8').strip()}")
+    command = _command(output / LOGS / COMMAND)
+    if command is not None:
+        print(f"{'go on from it with' if checkpoints else 'start again with'}:\n  {command}")
+
+
+def _command(path: Path) -> str | None:
+    """What started the job; None when nobody has noted it."""
+    try:
+        return read_text(path).strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        print(f"cannot be read: {path}: {why}")
+        return None

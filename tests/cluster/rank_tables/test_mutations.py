@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pangu_alpha.cluster.rank_tables.check import check_file
+from pangu_alpha.cluster.rank_tables.rank_table import read_rank_table, write_rank_table
 
 Document = dict[str, Any]
 GONE = object()
@@ -99,6 +100,20 @@ VALUES: dict[str, list[tuple[str, Any, str, str]]] = {
         ("server_list 0 device 0 device_ip", 3232261221, "is the number 3232261221", "device[0].device_ip"),
         ("server_list 0 device 0 device_port", "65536", "'65536' is not a port", "server 10.0.0.1, device 0"),
         ("server_list 0 device 0 super_device_id", "0", "mixed formats: super_device_id", "10.0.0.1, device 0"),
+        ("server_list 0 device 0 host_port", [], "[] is a list", "server_list[0].device[0].host_port"),
+        ("server_list 0 device 0 host_port", {"a": 1}, "is an object", "server_list[0].device[0].host_port"),
+        ("server_list 0 device 0 backup_device_ip", ["x"], "is a list", "device[0].backup_device_ip"),
+        ("server_list 0 device 0 device_port", [16666], "is a list", "server_list[0].device[0].device_port"),
+        ("server_list 0 device 0 level_list", 5, "mixed formats", "server 10.0.0.1, device 0, level_list"),
+        ("server_list 0 device 0 local_id", 0, "mixed formats", "server 10.0.0.1, device 0, local_id"),
+        ("server_list 1 host_ip", ["10.0.0.2"], "is a list", "server_list[1].host_ip"),
+        ("note", "\ud800", "'\\ud800' is no text", "note"),
+        ("note", {"by": ["a", "b\udfffc"]}, "is no text", "note.by[1]"),
+        ("note", {"\ud800": 1}, "the name of the field is no text", "note.'\\ud800'"),
+        ("server_list 1 device 0 note", "\ud800", "is no text", "server_list[1].device[0].note"),
+        ("note", float("nan"), "nan is no number that JSON has", "note"),
+        ("note", float("inf"), "inf is no number that JSON has", "note"),
+        ("note", json.loads("[" * 300 + "]" * 300), "is nested more than 50 deep", "note"),
         ("server_list", _swap_names, "dictionary order of server_id", "server 10.0.0.2"),
         ("server_list", _interleave, "rank 7 of server 10.0.0.2 is between its ranks 0-6,8; CANN", "server 10.0.0.1"),
         ("server_list", lambda d: _keep_devices(d, [0, 1, 2]), "has 3 devices", "server 10.0.0.1"),
@@ -107,6 +122,7 @@ VALUES: dict[str, list[tuple[str, Any, str, str]]] = {
     ],
     "1.2": [
         ("super_pod_list", GONE, "is missing", "super_pod_list"),
+        ("super_pod_list 0 note", "\ud800", "is no text", "super_pod_list[0].note"),
         ("super_pod_list 1", GONE, "is in no super-pod", "server node_1"),
         ("super_pod_list 1 server_list 0 server_id", "node_0", "node_0 is in super-pod 0 already", "super-pod 1"),
         ("super_pod_list 1 server_list 0 server_id", "node_7", "node_7 is not in server_list", "super-pod 1"),
@@ -132,6 +148,8 @@ VALUES: dict[str, list[tuple[str, Any, str, str]]] = {
         ("rank_list 3 rank_id", 16, "rank 3 is missing of the 16 ranks, and there is rank 16", "rank_id"),
         ("rank_list 3 rank_id", -3, "is wrong", "rank_list[3].rank_id"),
         ("rank_list 3 local_id", 2, "local_id 2 is there 2 times", "server az0-rack0"),
+        ("rank_list 3 host_port", {}, "{} is an object", "rank_list[3].host_port"),
+        ("rank_list 3 level_list 0 net_type", "\ud800", "is no text", "rank_list[3].level_list[0].net_type"),
         ("rank_list 3 device_port", 0, "device_port 0 is not a port", "server az0-rack0, device 3"),
         ("rank_list 3 level_list", [], "is wrong", "rank_list[3].level_list"),
         ("rank_list 3 level_list", GONE, "is missing", "rank_list[3].level_list"),
@@ -177,8 +195,40 @@ def test_every_break_is_named(
         assert "\n" not in str(problem)
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.2", "2.0"])
+def test_what_is_called_good_can_be_written(
+    version: str, rank_table_documents: dict[str, Document], rank_table_file: Callable[[Document], Path], tmp_path: Path
+) -> None:
+    document = rank_table_documents[version]
+    document["note"] = {"by": ["汉朝", "😀", 3.5, None]}
+    table = read_rank_table(rank_table_file(document))
+    write_rank_table(table, tmp_path / "copy.json")
+    assert json.loads((tmp_path / "copy.json").read_text(encoding="utf-8"))["note"] == document["note"]
+
+
+def test_a_host_ip_of_null_is_none(
+    rank_table_documents: dict[str, Document], rank_table_file: Callable[[Document], Path]
+) -> None:
+    document = rank_table_documents["1.0"]
+    for server in document["server_list"]:
+        server["host_ip"] = None
+    path = rank_table_file(document)
+    assert check_file(path) == []
+    assert [server.address for server in read_rank_table(path).servers] == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_one_port_as_a_number_and_as_a_string_is_one_port(
+    rank_table_documents: dict[str, Document], rank_table_file: Callable[[Document], Path]
+) -> None:
+    document = rank_table_documents["1.0"]
+    for device, port in ((0, 17000), (1, "17000")):
+        document["server_list"][0]["device"][device]["host_port"] = port
+    (problem,) = check_file(rank_table_file(document))
+    assert problem.what.startswith("host_port 17000 is that of device 0 and device 1")
+
+
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.just("\ud800"),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
 )
@@ -197,9 +247,12 @@ def test_whatever_stands_somewhere_it_is_judged_without_a_crash(
         if not inside:
             break
         place = place[data.draw(st.sampled_from(inside))]
-    key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
-    place[key] = data.draw(ANYTHING)
+    names = [*place, "host_port", "backup_device_ip", "note"] if isinstance(place, dict) else list(range(len(place)))
+    place[data.draw(st.sampled_from(names))] = data.draw(ANYTHING)
     path = tmp_path / "t.json"
     path.write_text(json.dumps(document), encoding="utf-8")
-    for problem in check_file(path):
+    problems = check_file(path)
+    for problem in problems:
         assert problem.what and problem.where and problem.fix
+    if not problems:
+        write_rank_table(read_rank_table(path), tmp_path / "copy.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import time
@@ -212,3 +213,116 @@ def test_a_folder_of_logs_that_cannot_be_read(failed_run: RecordedRun, capsys: p
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="give the output directory"):
         diagnose(tmp_path / "nowhere")
+
+
+SAVED = "checkpoint of step 57 in runs/x/checkpoints\nstopped at step 57; the same command goes on from there\n"
+CANCELLED = "slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED AT 2025-03-01T10:00:00 DUE TO {} ***\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        CANCELLED.format("NODE FAILURE"),
+        CANCELLED.format("TIME LIMIT"),
+        "Pod was terminated in response to imminent node shutdown.\n",
+        "Preempted by pod 1234 on node n1\n",
+        "Preempted in order to admit critical pod\n",
+        "Pod was active on the node longer than the specified deadline\n",
+    ],
+)
+@pytest.mark.parametrize("after", ["", "step 58/100 | loss 3.1\n", SAVED])
+def test_a_stop_of_which_the_log_has_the_reason(line: str, after: str, recorded_run: RecordedRun) -> None:
+    recorded_run.write("logs/rank_0.log", f"step 57/100 | loss 3.1\n{line}{after}")
+    recorded_run.end({"rank": 0, "exit_code": 143})
+    (failure,) = diagnose(recorded_run.output).failures
+    assert failure.cause.startswith("the job system ended the job") and failure.evidence.endswith(line.strip())
+
+
+def test_the_stop_of_one_rank_is_what_the_others_lost(recorded_run: RecordedRun) -> None:
+    recorded_run.write("logs/rank_0.log", _message(TIMED_OUT))
+    recorded_run.write("logs/rank_1.log", CANCELLED.format("TIME LIMIT"))
+    recorded_run.end({"rank": 0, "exit_code": 1}, {"rank": 1, "exit_code": 143})
+    assert _first(diagnose(recorded_run.output)) == ("rank 1", Weight.CAUSE)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(143, "asked to end by SIGTERM before it could save"), (130, "stopped by Ctrl-C (SIGINT)")]
+)
+def test_a_stop_is_good_where_a_record_or_a_log_says_so(code: int, cause: str, failed_run: RecordedRun) -> None:
+    ends = [{"rank": rank, "exit_code": code, "time": failed_run.now} for rank in range(4)]
+    failed_run.end(*ends)
+    diagnosis = diagnose(failed_run.output)
+    assert [failure.name for failure in diagnosis.failures] == [f"rank {rank}" for rank in range(4)]
+    assert diagnosis.failures[0].cause.startswith(cause)
+    failed_run.write("logs/rank_0.log", SAVED)  # the ranks stop together, and this one speaks for all
+    assert diagnose(failed_run.output).failures == ()
+    failed_run.write("logs/rank_0.log", "")
+    for rank in range(4):
+        failed_run.say(rank, "stopped", 57)
+    assert diagnose(failed_run.output).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ('{"rank": 0, "time": 1799999999, "exit_code": "1"}', "exit_code is '1'"),
+        ('{"rank": 0, "time": 1799999999, "exit_code": true}', "exit_code is True"),
+        ('{"rank": 0, "time": NaN, "exit_code": 1}', "time is nan"),
+        ('{"rank": 0, "time": 1e18, "exit_code": 1}', "time is 1e+18"),
+        ('{"rank": 0, "time": "now", "exit_code": 1}', "time is 'now'"),
+        ('{"rank": 0, "exit_code": 1}', "no time"),
+        ('{"rank": 1e999, "time": 1799999999, "exit_code": 1}', "rank is inf"),
+        ('{"rank": -1, "time": 1799999999, "exit_code": 1}', "rank is -1"),
+        ('{"rank": true, "time": 1799999999, "exit_code": 1}', "rank is True"),
+        ('{"name": "rank x", "time": 1799999999, "exit_code": 1}', "name is 'rank x'"),
+        ('{"name": 0, "time": 1799999999, "exit_code": 1}', "name is 0"),
+        ('{"name": "\\ud800", "time": 1799999999, "exit_code": 1}', r"name is '\ud800'"),
+        ('{"time": 1799999999, "exit_code": 1}', "neither rank nor name"),
+        ('{"rank": 0, "time": 1799999999, "signal": {}}', "signal is {}"),
+        ('{"rank": 0, "time": 1799999999}', "neither exit_code nor signal"),
+        ("[]", "no end of a process"),
+        ("7", "no end of a process"),
+    ],
+)
+def test_an_odd_end_is_named_and_the_others_are_read(entry: str, what: str, failed_run: RecordedRun) -> None:
+    good = f'{{"rank": 3, "exit_code": 1, "time": {failed_run.now}}}'
+    failed_run.write("logs/exits.json", f"[{entry}, {good}]")
+    failed_run.write("logs/rank_3.log", _message("disk_full"))
+    diagnosis = diagnose(failed_run.output)
+    assert diagnosis.unreadable == {str(failed_run.output / "logs" / "exits.json"): f"damaged, {what} in entry 1"}
+    assert _first(diagnosis) == ("rank 3", Weight.CAUSE) and len(diagnosis.failures) == 1
+    assert main(["status", str(failed_run.output)]) == 0
+
+
+def test_ends_that_are_no_list_are_named(failed_run: RecordedRun) -> None:
+    failed_run.write("logs/exits.json", '{"rank": 1}')
+    assert list(diagnose(failed_run.output).unreadable.values()) == ["damaged, it is no list"]
+
+
+@pytest.mark.parametrize("target", ["", "/dev/zero"])
+def test_what_never_ends_is_named_and_not_read(
+    target: str, failed_run: RecordedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["logs/rank_0.log", "logs/exits.json", "logs/command.sh", "heartbeats/rank_1.json", "metrics.jsonl"]
+    for name in names:
+        path = failed_run.output / name
+        path.unlink(missing_ok=True)
+        if target:
+            path.symlink_to(target)
+        else:
+            os.mkfifo(path)
+    failed_run.write("logs/exits_b.json", f'[{{"rank": 3, "exit_code": 1, "time": {failed_run.now}}}]')
+    assert main(["diagnose", str(failed_run.output)]) == 0
+    out = capsys.readouterr().out
+    assert "rank 3 failed first" in out
+    for name in names[:-1]:
+        assert f"cannot be read: {failed_run.output / name}: a pipe, a socket or a device, not a file" in out
+    assert main(["status", str(failed_run.output)]) == 0
+    assert f"pace: {failed_run.output / 'metrics.jsonl'} cannot be read: a pipe" in capsys.readouterr().out
+
+
+def test_a_link_to_nowhere_hides_no_log(failed_run: RecordedRun) -> None:
+    (failed_run.output / "logs" / "worker_3.log").symlink_to("nowhere")
+    failed_run.write("logs/rank_3.log", _message("disk_full"))
+    failed_run.end({"rank": 3, "exit_code": 1})
+    assert _first(diagnose(failed_run.output)) == ("rank 3", Weight.CAUSE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,23 @@ def test_a_value_of_the_wrong_kind_is_no_record(tmp_path: Path) -> None:
         pass
     path = tmp_path / "heartbeats" / "rank_0.json"
     values = json.loads(path.read_text())
-    for name, value in (("rank", "0"), ("num_ranks", None), ("time", "now"), ("step", 1.5), ("host", 3), ("odd", 1)):
+    odd: list[tuple[str, Any]] = [
+        ("rank", "0"), ("rank", -1), ("rank", 7), ("rank", True), ("rank", math.inf), ("num_ranks", None),
+        ("num_ranks", 0), ("pid", -1), ("time", "now"), ("time", math.nan), ("time", 1e18), ("time", -1),
+        ("since", math.nan), ("since", math.inf), ("step_seconds", math.nan),
+        ("step", 1.5), ("step", -1), ("host", 3), ("host", "\ud800"),
+        ("phase", "\x1b[31m"), ("settings", "\0"), ("space", []), ("error", "\ud800"), ("odd", 1),
+    ]  # fmt: skip
+    for name, value in odd:
         path.write_text(json.dumps({**values, name: value}))
-        assert read_all(tmp_path).by_rank == {}, name
+        assert read_all(tmp_path).by_rank == {}, (name, value)
+        assert list(read_all(tmp_path).unreadable) == [str(path)]
+
+
+def test_an_error_about_bytes_that_are_no_text_is_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="gone"), HeartbeatWriter(_config(tmp_path), 0):
+        raise OSError("gone: a\udcff")
+    assert read_heartbeats(tmp_path)[0].error == r"OSError: gone: a\udcff"
 
 
 def test_settings_that_are_gone_are_named(tmp_path: Path) -> None:

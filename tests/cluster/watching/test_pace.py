@@ -51,6 +51,9 @@ def test_a_run_without_steps_has_a_plan_alone(run: RunConfig) -> None:
     )
     (run.output / METRICS).write_text('{"step": 1, "seconds": null}\n{"step": 2}\n{"st')
     assert describe_pace(run.output, CHIP).endswith("none is measured yet")
+    odd = [f"1{'0' * 400}", "NaN", "1e999", "true", '"7"', "-1e300"]
+    (run.output / METRICS).write_text("".join(f'{{"step": 1, "seconds": {seconds}}}\n' for seconds in odd))
+    assert describe_pace(run.output, CHIP).endswith("none is measured yet")
 
 
 def test_what_cannot_be_planned_is_said(run: RunConfig, tmp_path: Path) -> None:

@@ -122,6 +122,14 @@ def test_a_finished_job(recorded_run: RecordedRun, phase: str) -> None:
     assert status.is_over and status.summary == "all ranks have ended well"
 
 
+def test_one_that_was_stopped_has_ended_well_only_when_it_says_so(recorded_run: RecordedRun) -> None:
+    for rank in range(4):
+        recorded_run.say(rank, "stopped" if rank else "training", 57)
+    recorded_run.end(*({"rank": rank, "exit_code": 143, "time": recorded_run.now} for rank in range(4)))
+    rows = {row.state: row.ranks for row in read_status(recorded_run.output, recorded_run.now).rows}
+    assert rows == {"stopped": (1, 2, 3), "died": (0,)}
+
+
 def test_those_that_the_launcher_ended_are_known_at_once(recorded_run: RecordedRun) -> None:
     for rank in range(4):
         recorded_run.say(rank, "training", 57)

@@ -161,7 +161,7 @@ def _addresses(table: RankTable) -> Iterator[Problem]:
 def _host_ports(table: RankTable) -> Iterator[Problem]:
     for server in table.servers:
         ports = [(device.extra.get("host_port"), f"device {device.device_id}") for device in server.devices]
-        for port, where in _repeated(pair for pair in ports if pair[0] is not None).items():
+        for port, where in _repeated((str(port), place) for port, place in ports if port is not None).items():
             what = f"host_port {port} is that of {' and '.join(where[:2])}: each of its processes listens on its own"
             yield Problem(what, f"server {server.server_id}", "give each device of a server its own", "host_port")
 
@@ -174,7 +174,7 @@ def _backups(table: RankTable) -> Iterator[Problem]:
         backup = device.extra.get("backup_device_ip")
         if backup is None or backup == "":
             continue
-        taken.append((backup, place))
+        taken.append((str(backup), place))
         fault = _address_fault(str(backup)) or _backup_fault(server, device, owners.get(str(backup)))
         if fault:
             fix = f"write the address of device {device.device_id ^ 1} of this server"

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from pangu_alpha.cluster.rank_tables.values import find_odd_values
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.reading import read_json, whole_number
 from pangu_alpha.reading.numbers import MAX_DIGITS
@@ -29,6 +30,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "group_list": ("server_list", "server_count", "super_pod_list", "rank_list", "rank_count"),
 }
 """Keys that belong to another format than the one that a table says it is."""
+FOREIGN_TO_DEVICES = ("level_list", "local_id")
+"""The same of a device of format 1.0 or 1.2."""
 Digits = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)$", max_length=MAX_DIGITS)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -217,6 +220,8 @@ def read_form(path: Path) -> tuple[TableForm | None, list[Problem]]:
         return None, [Problem(f"not JSON: {error}", "whole file", _REMAKE)]
     if not isinstance(document, dict):
         return None, [Problem("not a JSON object", "whole file", _REMAKE)]
+    if odd := [Problem(*words, kind=re.sub(r"\d+", "", words[1])) for words in find_odd_values(document)]:
+        return None, odd
     is_grouped = "group_list" in document and "version" not in document
     version = "group_list" if is_grouped else document.get("version")
     if not isinstance(version, str) or not (is_grouped or version in get_args(Version)):

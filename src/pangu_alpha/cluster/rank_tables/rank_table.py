@@ -15,6 +15,8 @@ from typing import Any
 
 from pangu_alpha.cluster.rank_tables.formats import (
     FOREIGN,
+    FOREIGN_TO_DEVICES,
+    DeviceForm,
     GroupsForm,
     PodForm,
     PodsForm,
@@ -64,7 +66,8 @@ class Server:
     @property
     def address(self) -> str:
         """Where to reach the host: its `host_ip` when the table has one, since `server_id` may be a mere name."""
-        return str(self.extra.get("host_ip", self.server_id))
+        host_ip = self.extra.get("host_ip")
+        return self.server_id if host_ip is None else str(host_ip)
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def parse_rank_table(path: Path) -> tuple[RankTable | None, list[Problem]]:
         racks, wrong = _racks({server.server_id for server in form.server_list}, form.super_pod_list)
         problems += wrong
     servers = tuple(_server(server, racks.get(server.server_id, "")) for server in form.server_list)
+    problems += _mixed(form.server_list)
     return RankTable(form.version, servers, form.status, _extra(form)), problems
 
 
@@ -189,10 +193,30 @@ def _extra(form: ServersForm | PodsForm | RanksForm) -> dict[str, Any]:
 
 def _server(form: ServerForm, rack: str) -> Server:
     devices = tuple(
-        Device(int(entry.device_id), int(entry.rank_id), entry.device_ip, entry.super_device_id, entry.others())
+        Device(int(entry.device_id), int(entry.rank_id), entry.device_ip, entry.super_device_id, _other_fields(entry))
         for entry in form.device
     )
     return Server(form.server_id, devices, rack, form.others())
+
+
+def _other_fields(entry: DeviceForm) -> dict[str, Any]:
+    return {key: value for key, value in entry.others().items() if key not in FOREIGN_TO_DEVICES}
+
+
+def _mixed(servers: list[ServerForm]) -> list[Problem]:
+    """The fields of devices that only a rank of format 2.0 has."""
+    return [
+        Problem(
+            "mixed formats: it belongs to version 2.0",
+            f"server {server.server_id}, device {entry.device_id}, {key}",
+            "remove it, or correct the version",
+            f"mixed {key}",
+        )
+        for server in servers
+        for entry in server.device
+        for key in FOREIGN_TO_DEVICES
+        if key in entry.others()
+    ]
 
 
 def _racks(known: set[str], pods: list[PodForm]) -> tuple[dict[str, str], list[Problem]]:

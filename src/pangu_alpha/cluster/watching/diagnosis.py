@@ -9,17 +9,17 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pangu_alpha.cluster.patterns import ranges
-from pangu_alpha.cluster.watching.exits import Exit, read_exits
+from pangu_alpha.cluster.watching.exits import Exit, rank_of, read_exits
 from pangu_alpha.cluster.watching.failure import Kind, Match, Origin
 from pangu_alpha.cluster.watching.heartbeat import Heartbeat, Records, is_gone, read_all, read_settings
-from pangu_alpha.cluster.watching.known_failures import SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
+from pangu_alpha.cluster.watching.known_failures import JOB_SYSTEM, SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
 from pangu_alpha.cluster.watching.logs import MAX_SHOWN, Log, find_logs, read_log, time_of
 from pangu_alpha.cluster.watching.status import is_silent, last_words, one_line, where
 from pangu_alpha.console import duration
@@ -74,6 +74,8 @@ class Failure:
     """`cause` without the names of the process, its host and card; the same for all that died of the same."""
     why_unknown: str = ""
     """What `cause` is when it is not the cause."""
+    hint: str = ""
+    """Where the cause is not known: a known failure that the process went on after, and where it said so."""
     said: float | None = None
     """Seconds since 1970 of the evidence, where its line has a time."""
 
@@ -86,12 +88,23 @@ class Traces:
     log: Log
     record: Heartbeat | None
     end: Exit | None
+    job_was_stopped: bool = False
+    """Whether a rank says that the job was stopped and has saved, which all ranks do together."""
 
     @property
     def is_dead(self) -> bool:
         """Whether it is known to have failed."""
-        has_ended_badly = self.end is not None and not self.end.is_good and not self.end.with_job
+        if self._was_stopped and self.log.finding is not None and self.log.finding.failure is JOB_SYSTEM:
+            return True
+        has_saved = self.job_was_stopped or (self.record is not None and self.record.is_over)
+        has_ended_badly = self.end is not None and not self.end.with_job and not self.end.is_good(has_saved)
         return has_ended_badly or (self.record is not None and self.record.phase == "failed")
+
+    @property
+    def _was_stopped(self) -> bool:
+        if self.end is not None:
+            return self.end.was_stopped and not self.end.with_job
+        return self.record is not None and self.record.phase == "stopped"
 
     @property
     def has_ended_well(self) -> bool:
@@ -160,6 +173,8 @@ def describe(diagnosis: Diagnosis) -> str:
         lines.append(f"  seen   {first.evidence}")
     if first.last_error:
         lines.append(f"  last   {first.last_error}")
+    if first.hint:
+        lines.append(f"  hint   {first.hint}")
     followers: dict[str, list[Failure]] = defaultdict(list)
     for failure in diagnosis.failures[1:]:
         followers[failure.in_general].append(failure)
@@ -206,16 +221,12 @@ def _in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:
         have_times = all(failure.said is not None for failure in alike)
 
         def key(failure: Failure, have_times: bool = have_times) -> tuple[bool, float, str]:
-            is_named = failure.weight == Weight.SILENT and waited_for[_rank_of(failure.name)] > 0
+            is_named = failure.weight == Weight.SILENT and waited_for[rank_of(failure.name)] > 0
             said = failure.said if have_times and failure.said is not None else failure.time
             return (not is_named, said, failure.name)
 
         ordered += sorted(alike, key=key)
     return tuple(ordered)
-
-
-def _rank_of(name: str) -> int:
-    return int(name.removeprefix("rank ")) if name.startswith("rank ") else -1
 
 
 def settings_differences(output: Path, records: Mapping[int, Heartbeat]) -> dict[int, str]:
@@ -249,10 +260,11 @@ def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, settings
 
 
-def _traces(logs: Path, records: Mapping[int, Heartbeat], unreadable: dict[str, str]) -> Iterator[Traces]:
+def _traces(logs: Path, records: Mapping[int, Heartbeat], unreadable: dict[str, str]) -> list[Traces]:
     """What each process left; `unreadable` gets what cannot be read of it."""
     exits = read_exits(logs, records, unreadable)
     paths: dict[str, Path] = {}
+    traces = []
     with _noting(logs, unreadable):
         paths = find_logs(logs)
     for name in sorted({*paths, *exits, *(f"rank {rank}" for rank in records)}):
@@ -261,7 +273,9 @@ def _traces(logs: Path, records: Mapping[int, Heartbeat], unreadable: dict[str, 
         if name in paths:
             with _noting(path, unreadable):
                 log = read_log(path)
-        yield Traces(name, log, records.get(_rank_of(name)), exits.get(name))
+        traces.append(Traces(name, log, records.get(rank_of(name)), exits.get(name)))
+    was_stopped = any(of_one.log.was_stopped for of_one in traces)
+    return [replace(of_one, job_was_stopped=was_stopped) for of_one in traces]
 
 
 @contextmanager
@@ -337,8 +351,18 @@ def _failure(
         waited_for=finding.others if finding else (),
         in_general=finding.words(Origin())[0] if finding and finding.failure is not SETTINGS else cause,
         why_unknown=why,
+        hint=_hint(traces) if weight == Weight.UNKNOWN else "",
         said=said,
     )
+
+
+def _hint(traces: Traces) -> str:
+    """What its log has of a known failure that it went on after."""
+    hint = traces.log.hint
+    if hint is None:
+        return ""
+    cause = hint.words(traces.place)[0]
+    return f"it went on after this, which need not be the cause: {cause}; {traces.log.quote(hint.at)}"
 
 
 def _finding(traces: Traces) -> tuple[Match | None, str]:

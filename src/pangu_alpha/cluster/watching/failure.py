@@ -78,13 +78,25 @@ class KnownFailure:
     texts: tuple[str, ...] = ()
     """In small letters; capitals in the line do not matter."""
     pattern: str = ""
-    """`cause` and `fix` can use its named groups. The group `other` has the ranks that were waited for, and `card` the
-    number of the process's own card."""
+    """`cause` and `fix` can use its named groups. The group `other` has the ranks that were waited for, `card` the
+    number of the process's own card, and `num_cards` what that must not be below."""
+    call: str = ""
+    """Pattern of a call that has failed: evidence only where the line has no number of the runtime, which says why."""
     kind: Kind = Kind.CAUSE
+    warns_of: tuple[str, ...] = ()
+    """Names of rows. What a warning says the process went on after, so that it is no more than a hint; but this row,
+    when only a warning has it, is the cause of an end with one of those, or with no error at all."""
+
+    is_announced: bool = False
+    """Whether it is said before it comes true, so that the process may still do something before it ends of it."""
 
     @cached_property
     def _regex(self) -> re.Pattern[str] | None:
         return re.compile(self.pattern) if self.pattern else None
+
+    @cached_property
+    def _call(self) -> re.Pattern[str] | None:
+        return re.compile(self.call) if self.call else None
 
     def find(self, line: Line, codes: frozenset[str], small: str) -> Match | None:
         """Look for it in `line`.
@@ -94,9 +106,19 @@ class KnownFailure:
             small: its text in small letters.
         """
         match = self._regex.search(line.text) if self._regex else None
+        if match is None and self._call is not None and not any(code.isdigit() for code in codes):
+            match = self._call.search(line.text)
+        if match is not None and _is_there(match.groupdict()):
+            match = None
         if match is None and not codes & self.codes and not any(text in small for text in self.texts):
             return None
         return Match(self, line, match.groupdict() if match else {})
+
+
+def _is_there(groups: Mapping[str, str | None]) -> bool:
+    """Whether a line says itself that the card that it names is one of those that there are."""
+    count, card = groups.get("num_cards"), groups.get("card")
+    return count is not None and card is not None and int(card) < int(count)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ CAUSES = (
         "to a local disk",
         texts=("getnext error may be caused by", "for 'getnext', get data timeout", "getnext timed out"),
         pattern=r"Dump node \(\S*GetNext",
+        warns_of=("AI CPU fault", "operator failed", "stream failed", "error inside CANN", "another code of CANN"),
     ),
     KnownFailure(
         "AI core fault",
@@ -178,6 +179,7 @@ CAUSES = (
         codes=_codes("EL0005"),
         texts=("may be other processes occupying this card", "free memory size is less than half of total",
                "the resources are busy"),
+        warns_of=("device out of memory",),
     ),
     KnownFailure(
         "device out of memory",
@@ -188,14 +190,14 @@ CAUSES = (
         "whether another process holds memory of the card",
         codes=_codes("EL0004 EI0007 EI0011 207001 207018 HCCL3 HCCL24"),
         texts=(
-            "out of memory!!!", "npu out of memory", "device memory is not enough", "halmemalloc failed",
-            "driver error:out of memory", "more than total mem size", "malloc device memory failed", "rtmalloc fail",
-            "rtmalloc execute failed", "to allocate device memory failed", "expand block failed",
+            "out of memory!!!", "npu out of memory", "device memory is not enough", "driver error:out of memory",
+            "more than total mem size", "to allocate device memory failed", "expand block failed",
             "failed to alloc memory pool", "allocate memory failed", "failed to allocate memory requested by",
             "is smaller than required size", "device memory not enough", "hbm memory is not enough",
         ),
-        pattern=r"Device\(id:(?P<card>\d+)\) memory isn't enough|aclrtMalloc(?!Host)\w* .*fail"
-        r"|\[devmm\].*<errno:12",
+        pattern=r"Device\(id:(?P<card>\d+)\) memory isn't enough|\[devmm\].*<errno:12",
+        call=r"aclrtMalloc(?!Host)\w* .*fail"
+        r"|(?i:halmemalloc failed|rtmalloc (?:execute )?fail|malloc device memory failed)",
     ),
     KnownFailure(
         "card does not exist",
@@ -203,7 +205,7 @@ CAUSES = (
         "compare the rank table's device_id with `npu-smi info` and with ASCEND_RT_VISIBLE_DEVICES on {host}",
         codes=_codes("EL0002 EL0015 107001 207004"),
         texts=("invalid device, set device", "invalid device id", "invalid deviceid"),
-        pattern=r"set device=(?P<card>\d+)|Device (?P<card_>\d+) call rtSetDevice failed",
+        pattern=r"Got device count\[(?P<num_cards>\d{1,9})\] and device id\[(?P<card>\d{1,9})\]",
     ),
     KnownFailure(
         "card cannot be opened",
@@ -270,6 +272,7 @@ CAUSES = (
             "unsupported device target ascend", "liboptiling.so: cannot open",
         ),
         pattern=r"libmindspore_ascend\.so\S* failed",
+        warns_of=("package missing",),
     ),
 )  # fmt: skip
 UNEXPLAINED = (
@@ -354,6 +357,7 @@ CONSEQUENCES = (
         ),
         pattern=r"EI0002.*?(?:remote rank|[Pp]eer rank):? ?\[?(?P<other>\d+)",
         kind=Kind.CONSEQUENCE,
+        warns_of=("operator failed", "stream failed", "error inside CANN", "another code of CANN", "stream timed out"),
     ),
     KnownFailure(
         "connection to a card broke",

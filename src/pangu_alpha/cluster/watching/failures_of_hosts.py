@@ -28,6 +28,17 @@ SYSTEM_KILL = KnownFailure(
         "exceeded job memory limit",
     ),
 )  # fmt: skip
+JOB_SYSTEM = KnownFailure(
+    "ended by the job system",
+    "the job system ended the job, for the reason that the line names",
+    "ask the job system for more (time, memory, another priority) and start again: it goes on from the newest "
+    "checkpoint",
+    texts=("due to time limit", "due to preemption", "due to node failure", "the node was low on resource",
+           "imminent node shutdown", "longer than specified deadline", "longer than the specified deadline"),
+    pattern=r"slurmstepd: error: .*CANCELLED|[Pp]od .*(?:was )?evicted|reason: DeadlineExceeded"
+    r"|\bPreempted (?:by (?:a )?pod\b|in order to admit)",
+    is_announced=True,
+)  # fmt: skip
 CAUSES = (
     SYSTEM_KILL,
     DISK_FULL,
@@ -37,17 +48,10 @@ CAUSES = (
         "see what else runs on {host} (`free -g`, `ps`), raise `ulimit -v`, put fewer ranks on the host, or lower "
         "train.batch_size",
         texts=("std::bad_alloc", "cannot allocate memory"),
-        pattern=r"(?<!\) )[Mm]emory isn't enough and alloc failed|MemoryError|Unable to allocate .*iB"
-        r"|aclrtMallocHost.*fail",
+        pattern=r"(?<!\) )[Mm]emory isn't enough and alloc failed|MemoryError|Unable to allocate .*iB",
+        call=r"aclrtMallocHost.*fail",
     ),
-    KnownFailure(
-        "ended by the job system",
-        "the job system ended the job, for the reason that the line names",
-        "ask the job system for more (time, memory, another priority) and start again: it goes on from the newest "
-        "checkpoint",
-        texts=("due to time limit", "due to preemption", "due to node failure", "the node was low on resource"),
-        pattern=r"slurmstepd: error: .*CANCELLED|[Pp]od .*(?:was )?evicted|reason: DeadlineExceeded",
-    ),
+    JOB_SYSTEM,
     KnownFailure(
         "storage failed",
         "the storage that {host} was reading or writing failed",
@@ -93,6 +97,7 @@ CAUSES = (
             "failed to call bind", "address already in use", "ms_sched_port is occupied",
             "check if there's another scheduler process",
         ),
+        warns_of=("scheduler lost",),
     ),
     KnownFailure(
         "rank not registered",
@@ -101,6 +106,7 @@ CAUSES = (
         "see that every rank was started once and that MS_WORKER_NUM (--worker_num) is their number; on the first host "
         "`ss -ltnp` shows whether an older scheduler still listens on the port: end it, or choose another port",
         texts=("could be redundant and is not successfully registered", "registered repeatedly"),
+        warns_of=("scheduler lost",),
     ),
     KnownFailure(
         "ranks did not find each other",
@@ -108,6 +114,7 @@ CAUSES = (
         "see which rank's log ends early or is missing (`pangu status RUN`), and whether MS_SCHED_HOST is reached from "
         "its host; MS_TOPO_TIMEOUT (--cluster_time_out) is the waiting time",
         pattern=r"Topology build timed out\., retry\((?P<count>\d+)/(?P=count)\)",
+        warns_of=("scheduler lost", "ranks lost"),
     ),
     KnownFailure(
         "refused by pangu",

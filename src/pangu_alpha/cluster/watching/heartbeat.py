@@ -22,6 +22,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pangu_alpha.cluster.watching.values import (
+    MAX_RANKS,
+    Check,
+    check_values,
+    is_duration,
+    is_moment,
+    is_text,
+    is_word,
+    nothing_or,
+    whole,
+)
 from pangu_alpha.console import say
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.files import write_text
@@ -92,20 +103,25 @@ class Heartbeat:
         values = read_json(path)
         if not isinstance(values, dict):
             raise ValueError("not a record")
-        for name, kinds in _KINDS.items():
-            if name in values and not (isinstance(values[name], kinds) and not isinstance(values[name], bool)):
-                raise ValueError(f"{name} is {str(values[name])[:40]!r}")
+        check_values(values, _CHECKS)
         try:
-            return cls(**values)
+            record = cls(**values)
         except TypeError as error:
             raise ValueError(str(error)) from error
+        if path.stem != f"rank_{record.rank}":
+            raise ValueError(f"rank is {record.rank}, and its name says another one")
+        return record
 
 
-_KINDS: dict[str, Any] = {
-    **dict.fromkeys(("rank", "num_ranks", "pid"), int),
-    **dict.fromkeys(("phase", "host", "settings", "error"), str),
-    **dict.fromkeys(("since", "time", "step_seconds"), int | float),
-    "step": int | None,
+_CHECKS: dict[str, Check] = {
+    "rank": whole(0, MAX_RANKS - 1),
+    "num_ranks": whole(1, 10**9),
+    "pid": whole(0, 2**32),
+    "step": nothing_or(whole(0, 10**15)),
+    **dict.fromkeys(("phase", "host", "settings", "space"), is_word),
+    **dict.fromkeys(("since", "time"), is_moment),
+    **dict.fromkeys(("step_seconds", "clock_lead", "dated"), is_duration),
+    "error": is_text,
 }
 """Of the values of a record."""
 
@@ -191,7 +207,9 @@ class HeartbeatWriter:
         elif issubclass(kind, SystemExit | KeyboardInterrupt):
             self._change(phase="stopped", since=time.time())
         else:
-            self._change(phase="failed", since=time.time(), error=f"{kind.__name__}: {error}"[:_MAX_ERROR])
+            # The name of a file may hold bytes that are no text, which could not be written.
+            words = f"{kind.__name__}: {error}".encode(errors="backslashreplace").decode()
+            self._change(phase="failed", since=time.time(), error=words[:_MAX_ERROR])
         self._write()
 
     def _change(self, **values: Any) -> None:
@@ -316,5 +334,5 @@ def _last_metrics_step(metrics: Path) -> int:
     try:
         records = read_records(metrics)
         return int(records[-1]["step"]) if records else 0
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return 0

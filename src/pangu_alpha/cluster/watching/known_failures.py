@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from pangu_alpha.cluster.watching import failures_of_cards, failures_of_hosts
 from pangu_alpha.cluster.watching.failure import Kind, KnownFailure, Line, Match, codes_in
-from pangu_alpha.cluster.watching.failures_of_hosts import DISK_FULL, SETTINGS, SYSTEM_KILL
+from pangu_alpha.cluster.watching.failures_of_hosts import DISK_FULL, JOB_SYSTEM, SETTINGS, SYSTEM_KILL
+from pangu_alpha.cluster.watching.lines import is_quiet
 
-__all__ = ["KNOWN_FAILURES", "SETTINGS", "SIGNALS", "SYSTEM_KILL", "best", "find_failure", "find_in"]
+__all__ = ["JOB_SYSTEM", "KNOWN_FAILURES", "SETTINGS", "SIGNALS", "SYSTEM_KILL", "best", "find_failure", "find_in"]
 
 KNOWN_FAILURES: tuple[KnownFailure, ...] = (
     SETTINGS,
@@ -37,6 +38,7 @@ SIGNALS = {
         "lower train.batch_size",
     ),
     "SIGTERM": ("asked to end by SIGTERM before it could save", "see who stopped it: a person or the job system"),
+    "SIGINT": ("stopped by Ctrl-C (SIGINT) before it could save", "start it again when that is wanted"),
     "SIGSEGV": (
         "crashed (SIGSEGV) in compiled code",
         "run it again; if it crashes at the same place, versions of MindSpore, CANN and driver do not fit together",
@@ -65,4 +67,6 @@ def best(findings: Iterable[Match]) -> Match | None:
 def find_failure(text: str) -> Match | None:
     """The failure of the table that `text`, an error message, is evidence of; None when there is none."""
     lines = [Line(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    return best(finding for line in lines for finding in find_in(line))
+    findings = [(finding, is_quiet(line.text)) for line in lines for finding in find_in(line)]
+    error = best(finding for finding, quiet in findings if not quiet)
+    return error or best(finding for finding, _ in findings if finding.failure.warns_of)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pangu_alpha.cluster.watching.heartbeat import read_heartbeats, read_settings
+from pangu_alpha.cluster.watching.values import is_duration
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import ClusterError, ConfigError
 from pangu_alpha.planner.hardware import Hardware
@@ -35,7 +36,10 @@ def describe_pace(output: Path, hardware: Hardware) -> str:
         f"{expected.account.seconds:.3g} s a step are planned on {mesh.num_devices:,} × {hardware.name} "
         f"(dp {mesh.dp} × mp {mesh.mp} × pp {mesh.pp})"
     )
-    measured = _median(last_records(output / METRICS, _RECENT), "seconds")
+    records = _recent(output)
+    if isinstance(records, str):
+        return f"{records}. {planned}"
+    measured = _median(records, "seconds")
     if measured is None:
         return f"pace: {planned}; none is measured yet"
     largest = f"; the plan's largest parts are {_largest(expected)}"
@@ -44,11 +48,21 @@ def describe_pace(output: Path, hardware: Hardware) -> str:
 
 def recorded_pace(output: Path) -> str | None:
     """The same of a run whose records say what was expected of it (`pangu train --hardware`); None: they do not."""
-    records = last_records(output / METRICS, _RECENT)
+    records = _recent(output)
+    if isinstance(records, str):
+        return records
     measured, planned = (_median(records, name) for name in ("seconds", PLANNED_SECONDS))
     if measured is None or planned is None:
         return None
     return f"pace: {measured:.3g} s a step, {_judged(measured / planned)}. {planned:.3g} s were planned at its start"
+
+
+def _recent(output: Path) -> list[Record] | str:
+    """The run's last records, or why they cannot be read."""
+    try:
+        return last_records(output / METRICS, _RECENT)
+    except OSError as error:
+        return f"pace: {output / METRICS} cannot be read: {error.strerror}"
 
 
 def _judged(times: float, why_slower: str = "") -> str:
@@ -59,7 +73,7 @@ def _judged(times: float, why_slower: str = "") -> str:
 
 def _median(records: Sequence[Record], name: str) -> float | None:
     """Of the records' seconds called `name`; None: there are none."""
-    seconds = [record[name] for record in records if isinstance(record.get(name), int | float)]
+    seconds = [float(record[name]) for record in records if is_duration(record.get(name))]
     return median(seconds) if seconds and median(seconds) > 0 else None
 
 

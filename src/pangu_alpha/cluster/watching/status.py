@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pangu_alpha.cluster.patterns import ranges
-from pangu_alpha.cluster.watching.exits import Exit, read_exits
+from pangu_alpha.cluster.watching.exits import Exit, rank_of, read_exits
 from pangu_alpha.cluster.watching.heartbeat import BEAT, Heartbeat, is_gone, read_all, read_settings
+from pangu_alpha.cluster.watching.values import MAX_RANKS
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.run_folder import LOGS
@@ -25,8 +26,6 @@ _MAX_RANGES = 60
 """Characters of a list of ranks that are shown."""
 _MAX_WORDS = 160
 """Characters of an error that are shown."""
-MAX_RANKS = 1_000_000
-"""Ranks of a job that are counted, whatever a damaged record says."""
 _MAX_UNREADABLE = 10
 """Files that cannot be read and are named."""
 _MAX_HOSTS = 4
@@ -89,7 +88,7 @@ def read_status(output: Path, now: float | None = None) -> Status:
     exits = read_exits(output / LOGS, records, unreadable)
     try:
         num_steps = int(read_settings(output, first.settings)["train"]["steps"])
-    except (ClusterError, KeyError, TypeError, ValueError) as error:
+    except (ClusterError, KeyError, TypeError, ValueError, OverflowError) as error:
         num_steps = None
         unreadable[f"the settings of rank {first.rank}"] = str(error)
     rows = _rows(records, exits, min(first.num_ranks, MAX_RANKS), now, found.unreadable_ranks)
@@ -152,11 +151,11 @@ def _rows(
     records: Mapping[int, Heartbeat], exits: Mapping[str, Exit], num_ranks: int, now: float, unreadable: Collection[int]
 ) -> tuple[StatusRow, ...]:
     newest = max((record.step for record in records.values() if record.step is not None), default=0)
-    has_failed = any(not end.is_good and not end.with_job for end in exits.values())
+    has_failed = any(_has_failed(end, records.get(rank_of(name))) for name, end in exits.items())
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for rank in range(num_ranks):
         end = exits.get(f"rank {rank}")
-        if rank in unreadable and (end is None or end.is_good):
+        if rank in unreadable and (end is None or end.is_good(has_saved=True)):
             groups["unreadable", "its record says nothing"].append(rank)
         else:
             groups[_state(records.get(rank), end, newest, has_failed, now)].append(rank)
@@ -178,7 +177,7 @@ def _state(record: Heartbeat | None, end: Exit | None, newest: int, has_failed: 
     """
     if record is not None and record.phase == "failed":
         return "failed", one_line(record.error)
-    if end is not None and not end.is_good and not end.with_job:
+    if end is not None and _has_failed(end, record):
         return "died", f"{end}, having said: {last_words(record)}" if record else str(end)
     if record is None:
         return "missing", "has not started"
@@ -199,6 +198,10 @@ def _state(record: Heartbeat | None, end: Exit | None, newest: int, has_failed: 
     if late and (record.step or 0) < newest:
         return "behind", f"step {record.step}"
     return record.phase, ""
+
+
+def _has_failed(end: Exit, record: Heartbeat | None) -> bool:
+    return not end.with_job and not end.is_good(has_saved=record is not None and record.is_over)
 
 
 def _progress(records: Sequence[Heartbeat], now: float) -> str:

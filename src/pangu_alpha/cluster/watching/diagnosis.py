@@ -8,20 +8,20 @@ import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pangu_alpha.cluster.patterns import ranges
-from pangu_alpha.cluster.watching.exits import Exit, rank_of, read_exits
+from pangu_alpha.cluster.watching.exits import rank_of
 from pangu_alpha.cluster.watching.failure import Kind, Match, Origin
 from pangu_alpha.cluster.watching.heartbeat import Heartbeat, Records, is_gone, read_all, read_settings
-from pangu_alpha.cluster.watching.known_failures import JOB_SYSTEM, SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
-from pangu_alpha.cluster.watching.logs import MAX_SHOWN, Log, find_logs, read_log, time_of
+from pangu_alpha.cluster.watching.known_failures import SETTINGS, SIGNALS, SYSTEM_KILL, find_failure
+from pangu_alpha.cluster.watching.logs import MAX_SHOWN, time_of
 from pangu_alpha.cluster.watching.status import is_silent, last_words, one_line, where
+from pangu_alpha.cluster.watching.traces import Traces, read_traces
 from pangu_alpha.console import duration
 from pangu_alpha.errors import ClusterError
 from pangu_alpha.run_folder import LOGS
@@ -81,44 +81,6 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Traces:
-    """What one process left."""
-
-    name: str
-    log: Log
-    record: Heartbeat | None
-    end: Exit | None
-    job_was_stopped: bool = False
-    """Whether a rank says that the job was stopped and has saved, which all ranks do together."""
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it is known to have failed."""
-        if self._was_stopped and self.log.finding is not None and self.log.finding.failure is JOB_SYSTEM:
-            return True
-        has_saved = self.job_was_stopped or (self.record is not None and self.record.is_over)
-        has_ended_badly = self.end is not None and not self.end.with_job and not self.end.is_good(has_saved)
-        return has_ended_badly or (self.record is not None and self.record.phase == "failed")
-
-    @property
-    def _was_stopped(self) -> bool:
-        if self.end is not None:
-            return self.end.was_stopped and not self.end.with_job
-        return self.record is not None and self.record.phase == "stopped"
-
-    @property
-    def has_ended_well(self) -> bool:
-        """Whether it is known to have come to its end."""
-        is_over = self.record is not None and self.record.is_over
-        return not self.is_dead and (is_over or (self.end is not None and not self.end.with_job))
-
-    @property
-    def place(self) -> Origin:
-        """Where it ran."""
-        return Origin(self.name, self.record.host if self.record else None, self.log.card)
-
-
-@dataclass(frozen=True)
 class Diagnosis:
     """What happened to a job."""
 
@@ -151,7 +113,7 @@ def diagnose(output: Path, attempt: int | None = None) -> Diagnosis:
     except ClusterError as error:  # it says less without them
         odd, unreadable["settings"] = {}, str(error)
     failures, others = [], defaultdict(list)
-    for traces in _traces(logs, records, unreadable):
+    for traces in read_traces(logs, records, unreadable):
         failure = _examine(traces, odd, time.time())
         if failure is not None:
             failures.append(failure)
@@ -260,35 +222,6 @@ def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, settings
 
 
-def _traces(logs: Path, records: Mapping[int, Heartbeat], unreadable: dict[str, str]) -> list[Traces]:
-    """What each process left; `unreadable` gets what cannot be read of it."""
-    exits = read_exits(logs, records, unreadable)
-    paths: dict[str, Path] = {}
-    traces = []
-    with _noting(logs, unreadable):
-        paths = find_logs(logs)
-    for name in sorted({*paths, *exits, *(f"rank {rank}" for rank in records)}):
-        path = paths.get(name, logs / f"{name.replace(' ', '_')}.log")
-        log = Log(path)
-        if name in paths:
-            with _noting(path, unreadable):
-                log = read_log(path)
-        traces.append(Traces(name, log, records.get(rank_of(name)), exits.get(name)))
-    was_stopped = any(of_one.log.was_stopped for of_one in traces)
-    return [replace(of_one, job_was_stopped=was_stopped) for of_one in traces]
-
-
-@contextmanager
-def _noting(path: Path, unreadable: dict[str, str]) -> Iterator[None]:
-    """Go on when `path` cannot be read, and note why."""
-    try:
-        yield
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        unreadable[str(path)] = str(error.strerror)
-
-
 def _examine(traces: Traces, odd: Mapping[int, str], now: float) -> Failure | None:
     """What `traces` say about a failure; None when there was none."""
     record, end, log = traces.record, traces.end, traces.log
@@ -351,7 +284,7 @@ def _failure(
         waited_for=finding.others if finding else (),
         in_general=finding.words(Origin())[0] if finding and finding.failure is not SETTINGS else cause,
         why_unknown=why,
-        hint=_hint(traces) if weight == Weight.UNKNOWN else "",
+        hint=_hint(traces) if weight in (Weight.UNKNOWN, Weight.SILENT) else "",
         said=said,
     )
 
@@ -379,13 +312,13 @@ def _unknown(traces: Traces) -> tuple[str, str, str, str]:
     record, log = traces.record, traces.log
     last = log.last_error or log.last
     evidence = log.quote(last) if last else ""
-    fix = f"read {log.path}; no message in it is a known one"
+    fix = f"read {log.path}; no message {'in it' if log.hint is None else 'at its end'} is a known one"
     if record is not None and record.error:
         return one_line(record.error), fix, evidence, "unknown; it said of itself: "
     if last is not None:
         what = "the last error line is" if log.last_error else "it printed no error; its last line is"
         return last.text[:MAX_SHOWN], fix, evidence, f"unknown; {what}: "
-    missing = "has nothing but progress" if log.path.exists() else "is not there"
+    missing = "has nothing but progress" if log.path.is_file() else "is not a file that is there"
     fix = f"{log.path} {missing}: see the other ranks, and `dmesg` on its host"
     return "it left no message", fix, "", "unknown; "
 

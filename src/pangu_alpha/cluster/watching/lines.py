@@ -19,10 +19,12 @@ _HINT = re.compile(
 _PROGRESS = (b"step ", b"training: ", b"checkpoint of step ", b"compiling; ", b"going on after step ")
 """Beginnings of lines that a rank prints when it has come further."""
 _ALIVE = re.compile(
-    rb"(?i)(?<!not )successfully (?:initialized|registered|connected|reconnected)|\bgo(?:es|ing) on\b"
+    rb"(?<!not )successfully (?:initialized|registered|connected|reconnected)|\bgo(?:es|ing) on\b"
     rb"|\b(?:recovered|reconnected|continuing)\b"
 )
-"""What a remark or a warning says of a process that goes on after what it has complained of."""
+"""What a remark or a warning says, in small letters, of a process that goes on after what it has complained of."""
+_ALIVE_WORDS = (b"successfully ", b"ing on", b"es on", b"recovered", b"reconnected", b"continuing")
+"""Without one of them, which are found faster, there is none of those."""
 _PROGRESS_LINE = re.compile(r"(?:step \d|training: |checkpoint of step |compiling; |loading\b)|.*\d+%\|.*\|")
 _STOPPED = re.compile(r"stopped at step \d|pangu: stopped by Ctrl-C")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -68,9 +70,16 @@ class Worth(Enum):
 
 def worth_of(bare: bytes) -> Worth:
     """What a line without its digits is worth."""
-    if bare.startswith(_PROGRESS) or (_ALIVE.search(bare, 0, MAX_LINE) and is_quiet(text_of(bare))):
+    if bare.startswith(_PROGRESS) or _says_that_it_lives(bare[:MAX_LINE]):
         return Worth.PROGRESS
     return Worth.EVIDENCE if _HINT.search(bare, 0, MAX_LINE) else Worth.NOTHING
+
+
+def _says_that_it_lives(bare: bytes) -> bool:
+    small = bare.lower()
+    if not any(word in small for word in _ALIVE_WORDS):
+        return False
+    return _ALIVE.search(small) is not None and is_quiet(text_of(bare))
 
 
 def text_of(raw: bytes) -> str:

@@ -8,6 +8,8 @@ import pytest
 
 from pangu_alpha.cli.verify import add_arguments
 from pangu_alpha.config import list_recipes, load_config
+from pangu_alpha.planner.hardware import load_hardware
+from pangu_alpha.planner.search import Search
 from pangu_alpha.verification.cases import (
     SEQ_LENGTH,
     VOCAB_SIZE,
@@ -27,6 +29,16 @@ def test_the_layout_of_every_shipped_recipe_is_executed(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_so_is_the_validation_of_every_shipped_recipe(recipe: str) -> None:
     assert class_of(load_config(recipe)) in executed_classes(with_validation=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "num_devices", "batch_size"),
+    [("350m", 8, 512), ("2b6", 16, 512), ("13b", 16, 1024), ("200b_2048", 2048, 256), ("200b_2048", 2048, 1536)],
+)
+def test_so_is_what_is_planned_for_it(recipe: str, num_devices: int, batch_size: int) -> None:
+    chip = load_hardware("910a")
+    best = Search(load_config(recipe), num_devices, chip, chip.memory_bytes, batch_size, num_best=1).run().best[0]
+    assert class_of(best.config) in executed_classes(with_validation=True), best.layout
 
 
 def test_all_numbers_of_micro_batches_are_there() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.description = (
-        "Compile a small network for every rank of 186 layouts of up to 8 ranks, execute the programs together,\n"
+        "Compile a small network for every rank of 195 layouts of up to 8 ranks, execute the programs together,\n"
         "and compare five steps with the same network on one device: in float64 to the last digits, in float16 and\n"
         "float32 with MindSpore's own CPU kernels. Exit code 1 when a layout differs. A second start goes on where\n"
         "the first one stopped; what was found by other code, or with another MindSpore, is found again."
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n  pangu verify --quick\n  pangu verify --only 'dp2 mp2 pp2'\n"
         "  pangu verify --only sequence --list\n"
         "  pangu verify --only micro1\n"
-        "  pangu verify            all 186 layouts: hours on two cores"
+        "  pangu verify            all 195 layouts: hours on two cores"
     )
     parser.add_argument("--quick", action="store_true", help="six layouts in which every feature occurs")
     parser.add_argument("--only", metavar="WORDS", help="only layouts whose names hold each of these words")

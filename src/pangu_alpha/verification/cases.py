@@ -93,8 +93,8 @@ def all_cases(max_ranks: int = 8) -> list[Case]:
 
 def further_cases() -> list[Case]:
     """What the combinations leave out: one rank, other numbers of micro-batches (one, as many as there are stages, more
-    that are no multiple of them), and the layouts of the shipped recipes."""
-    return [*_on_one_stage(), *_in_a_pipeline()]
+    that are no multiple of them), the layouts of the shipped recipes, and of those that are planned for them."""
+    return [*_on_one_stage(), *_in_a_pipeline(), *_planned()]
 
 
 def _on_one_stage() -> list[Case]:
@@ -181,6 +181,26 @@ def _in_a_pipeline() -> list[Case]:
             0.1,
             num_micro_batches=2,
         ),
+    ]
+
+
+def _planned() -> list[Case]:
+    """The classes of what `pangu plan` puts first for the shipped recipes, on 8 to 2,048 cards of two chips."""
+    sharded = ParallelConfig(dp=2, optimizer_sharding=True)
+    pipeline = sharded.model_copy(update={"pp": 2})
+    interleaved = pipeline.model_copy(update={"schedule": "interleaved", "num_chunks": 2})
+    cut = {"mp": 2, "sequence_parallel": True}
+    some = {"rematerialised_stages": 1}
+    return [
+        Case(sharded, 0.1),
+        Case(pipeline, 0.1, other_norm=True),
+        Case(interleaved, 0.1, other_norm=True),
+        Case(pipeline.model_copy(update={"rematerialisation": "whole", **some}), 0.1, other_norm=True),
+        Case(interleaved.model_copy(update={"rematerialisation": "selective", **some}), 0.1, other_norm=True),
+        Case(interleaved.model_copy(update=cut), 0.1),
+        Case(interleaved.model_copy(update=cut), 0.1, other_norm=True),
+        Case(interleaved.model_copy(update={"rematerialisation": "whole", **cut}), 0.1, num_micro_batches=2),
+        Case(pipeline.model_copy(update={"rematerialisation": "whole", **cut, **some}), 0.1),
     ]
 
 

@@ -8,11 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pangu_alpha.checkpoint import Health, mark_lost, save_whole
 from pangu_alpha.cli.main import main
 from pangu_alpha.cluster.watching.heartbeat import HeartbeatWriter
 from pangu_alpha.config import RunConfig, build_config
+
+WEIGHTS = {"final_norm.gamma": np.ones(8, np.float32)}
 
 
 @pytest.fixture
@@ -66,13 +70,14 @@ def test_diagnosis_of_a_failed_run(one_rank_run: RunConfig, capsys: pytest.Captu
     with pytest.raises(OSError, match="No space"), HeartbeatWriter(one_rank_run, 0) as writer:
         writer.report("saving", 57)
         raise OSError(28, "No space left on device", "weights.safetensors")
-    folder = one_rank_run.output / "checkpoints" / "step_00000050"
-    folder.mkdir(parents=True)
-    (folder / "index.json").write_text("{}")
+    root = one_rank_run.output / "checkpoints"
+    folder, lost = (save_whole(root, step, WEIGHTS, {}, Health(3.0, 1.0, is_spike=False)) for step in (50, 55))
+    mark_lost(lost)
     assert main(["diagnose", str(one_rank_run.output)]) == 0
     out = capsys.readouterr().out
     assert "rank 0 failed first" in out and "after step 57" in out
     assert "why    the disk, the quota or the limit on file sizes is used up" in out
+    assert f"passing over {lost}: the loss of its weights is not finite" in out
     assert out.endswith(f"the newest checkpoint is {folder}\n")
     (one_rank_run.output / "logs").mkdir(exist_ok=True)
     (one_rank_run.output / "logs" / "command.sh").write_text("cd /data && bash launch.sh\n")

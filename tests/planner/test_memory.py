@@ -71,6 +71,14 @@ def test_micro_batches_need_the_sums_of_the_gradients_without_a_pipeline_too() -
             ["parallel.rematerialisation=whole", "parallel.optimizer_sharding=true", "train.num_micro_batches=4"],
             "set parallel.sequence_parallel=true, raise parallel.mp or parallel.pp",
         ),
+        (
+            [
+                *("parallel.pp=2", "parallel.rematerialisation=whole", "parallel.rematerialised_stages=1"),
+                *("parallel.optimizer_sharding=true", "train.num_micro_batches=4"),
+            ],
+            "set parallel.sequence_parallel=true, raise parallel.rematerialised_stages or leave it out, raise "
+            "parallel.mp or parallel.pp",
+        ),
         (["parallel.mp=1", "parallel.dp=1"], "set parallel.rematerialisation=whole, raise train.num_micro_batches, "
          "raise parallel.mp or parallel.pp"),
     ],

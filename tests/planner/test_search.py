@@ -63,6 +63,11 @@ def test_what_may_not_be_proposed_is_counted_and_left_out() -> None:
     result = chosen.run()
     assert {item.layout.rematerialisation for item in result.best} == {"whole"}
     assert result.num_layouts == everything.num_layouts == 3 * (result.num_layouts - result.num_not_allowed)
+    tight = search(memory=2.0)
+    tight.allows = lambda config: False
+    none = tight.run()
+    # Those that leave out a stage which is too full are counted as too large without a look at what they are.
+    assert none.best == [] and none.num_layouts == none.num_not_allowed + none.num_too_large > everything.num_layouts
 
 
 def test_less_memory_gives_another_layout_or_none() -> None:

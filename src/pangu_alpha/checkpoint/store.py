@@ -309,7 +309,7 @@ def load_from(path: Path, load: Callable[[Checkpoint], _Loaded], report: Callabl
     """What `load` makes of the best checkpoint at `path`, see `checkpoints_at`, that it can read to the end.
 
     Raises:
-        CheckpointError: there is none, or all are damaged; or `load` refuses one.
+        CheckpointError: there is none, or all are damaged or lost; or `load` refuses one.
     """
     paths = checkpoints_at(path)
     if paths == [path]:
@@ -326,7 +326,10 @@ def load_from(path: Path, load: Callable[[Checkpoint], _Loaded], report: Callabl
             report(f"skipping a checkpoint: {error}")
         finally:
             found.close()
-    raise CheckpointError(f"all {len(paths)} checkpoints under {root} are damaged. Remove them to start anew")
+    raise CheckpointError(
+        f"all {len(paths)} checkpoints under {root} are damaged, or have weights whose loss is not finite. Remove them "
+        "to start anew"
+    )
 
 
 def _reported(checkpoint: Checkpoint, report: Callable[[str], None]) -> Checkpoint:

@@ -35,13 +35,13 @@ def run(arguments: argparse.Namespace) -> None:
             print(describe_status(output, read_status(output)))
         return
     print(describe(diagnosis))
-    from pangu_alpha.checkpoint import list_checkpoints  # here: NumPy takes as long as all the rest
+    from pangu_alpha.checkpoint import candidates  # here: NumPy takes as long as all the rest
 
-    checkpoints = list_checkpoints(output / CHECKPOINTS)
-    print(f"the newest checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet")
+    checkpoint = next(candidates(output / CHECKPOINTS, print), None)
+    print(f"the newest checkpoint is {checkpoint.path}" if checkpoint else "there is no checkpoint to go on from")
     command = _command(output / LOGS / COMMAND)
     if command is not None:
-        print(f"{'go on from it with' if checkpoints else 'start again with'}:\n  {command}")
+        print(f"{'go on from it with' if checkpoint else 'start again with'}:\n  {command}")
 
 
 def _command(path: Path) -> str | None:

@@ -182,6 +182,8 @@ def ways_to_less_memory(config: RunConfig) -> str:
         ways.append("set parallel.sequence_parallel=true")
     if parallel.rematerialisation != "whole":
         ways.append("set parallel.rematerialisation=whole")
+    if parallel.rematerialised_stages is not None:
+        ways.append("raise parallel.rematerialised_stages or leave it out")
     if train.batch_size > train.num_micro_batches * parallel.dp:
         ways.append("raise train.num_micro_batches")
     return ", ".join([*ways, "raise parallel.mp or parallel.pp"])

@@ -104,7 +104,7 @@ def describe_front(result: Result) -> list[str]:
 def describe_operators(priced: Priced) -> list[str]:
     """Every operator of a micro-batch on one device, with its operations, bytes and seconds."""
     config, hardware = priced.config, priced.hardware
-    dtype = config.model.compute_dtype
+    dtype, some = config.model.compute_dtype, config.parallel.rematerialised_stages
     lines = [f"  {'operator':<40} {'FLOPs':>8} {'bytes':>8} {'forward':>10} {'backward':>10} {'again':>6}"]
     for part, made in operators(config).items():
         lines += [
@@ -117,7 +117,7 @@ def describe_operators(priced: Priced) -> list[str]:
         times = [priced.passes[0][part, direction] for direction in ("forward", "backward")]
         words = " ".join(f"{_seconds(item.communication):>10}" for item in times)
         lines.append(f"  {part + ', collectives':<40} {'':>8} {'':>8} {words}")
-    return lines
+    return lines + ([f"  backward passes of the first {some} stages; those behind make nothing again"] if some else [])
 
 
 def _gib(num_bytes: int) -> str:

@@ -137,12 +137,14 @@ class Search:
         """
         result.num_layouts += last_full
         result.num_too_large += last_full
-        dealt = set()
+        num_not_allowed: dict[tuple[int, ...], int] = {}
         for some in on_first_stages(layout, last_full + 1):
-            if self._deal(some) in dealt:
+            dealt, before = self._deal(some), result.num_not_allowed
+            if dealt in num_not_allowed:
                 result.num_layouts += 1
+                result.num_not_allowed += num_not_allowed[dealt]
             elif not self._weigh(some, result, found):
-                dealt.add(self._deal(some))
+                num_not_allowed[dealt] = result.num_not_allowed - before
 
     def _weigh(self, layout: Layout, result: Result, fitting: list[Fitting]) -> list[int]:
         """Count the layout in `result`, add it to `fitting` if it fits, and give the stages that are too full."""

@@ -77,7 +77,7 @@ EFFECTS: Mapping[str, Effect] = {
     "parallel.sequence_parallel": "course",
     "parallel.optimizer_sharding": "course",
     "parallel.rematerialisation": "nothing",
-    "parallel.rematerialised_stages": "nothing",
+    "parallel.rematerialised_stages": "course",
     "parallel.schedule": "course",
     "parallel.num_chunks": "course",
 }

@@ -329,9 +329,9 @@ class Trainer:
         if self.scaler.is_hopeless:
             raise TrainingError(
                 f"step {number}: the gradients of the last {self.scaler.hopeless_steps} steps overflowed in float16 "
-                f"although the loss scale is {SMALLEST:g}, so that nothing is learnt any more. The last checkpoint is "
-                "good; start again with a lower schedule.learning_rate, or with model.compute_dtype=bfloat16 or "
-                "float32 in a new output directory"
+                f"although the loss scale is {SMALLEST:g}, so that nothing is learnt any more. The loss of the last "
+                "checkpoint is finite; start again with a lower schedule.learning_rate, or with "
+                "model.compute_dtype=bfloat16 or float32 in a new output directory"
             )
 
     @contextmanager

@@ -151,36 +151,6 @@ def _in_a_pipeline() -> list[Case]:
         ),
         Case(ParallelConfig(pp=2, rematerialisation="whole", rematerialised_stages=1)),
         Case(ParallelConfig(mp=2, pp=4, rematerialisation="selective", rematerialised_stages=3), num_micro_batches=6),
-        Case(  # what `pangu plan` finds where little memory is missing
-            ParallelConfig(dp=2, pp=4, optimizer_sharding=True, rematerialisation="whole", rematerialised_stages=2), 0.1
-        ),
-        Case(
-            ParallelConfig(
-                dp=2,
-                mp=2,
-                pp=2,
-                optimizer_sharding=True,
-                sequence_parallel=True,
-                rematerialisation="whole",
-                rematerialised_stages=1,
-                schedule="interleaved",
-                num_chunks=2,
-            ),
-            0.1,
-        ),
-        Case(  # what `pangu plan` finds for 200b_2048
-            ParallelConfig(
-                dp=2,
-                mp=2,
-                pp=2,
-                optimizer_sharding=True,
-                sequence_parallel=True,
-                schedule="interleaved",
-                num_chunks=2,
-            ),
-            0.1,
-            num_micro_batches=2,
-        ),
     ]
 
 
@@ -189,18 +159,21 @@ def _planned() -> list[Case]:
     sharded = ParallelConfig(dp=2, optimizer_sharding=True)
     pipeline = sharded.model_copy(update={"pp": 2})
     interleaved = pipeline.model_copy(update={"schedule": "interleaved", "num_chunks": 2})
-    cut = {"mp": 2, "sequence_parallel": True}
-    some = {"rematerialised_stages": 1}
+    cut = interleaved.model_copy(update={"mp": 2, "sequence_parallel": True})
+    whole, selective = ({"rematerialisation": kind, "rematerialised_stages": 1} for kind in ("whole", "selective"))
     return [
         Case(sharded, 0.1),
         Case(pipeline, 0.1, other_norm=True),
+        Case(pipeline.model_copy(update=whole), 0.1, other_norm=True),
+        Case(pipeline.model_copy(update={**whole, "pp": 4, "rematerialised_stages": 2}), 0.1),
+        Case(pipeline.model_copy(update={**whole, "mp": 2, "sequence_parallel": True}), 0.1),
         Case(interleaved, 0.1, other_norm=True),
-        Case(pipeline.model_copy(update={"rematerialisation": "whole", **some}), 0.1, other_norm=True),
-        Case(interleaved.model_copy(update={"rematerialisation": "selective", **some}), 0.1, other_norm=True),
-        Case(interleaved.model_copy(update=cut), 0.1),
-        Case(interleaved.model_copy(update=cut), 0.1, other_norm=True),
-        Case(interleaved.model_copy(update={"rematerialisation": "whole", **cut}), 0.1, num_micro_batches=2),
-        Case(pipeline.model_copy(update={"rematerialisation": "whole", **cut, **some}), 0.1),
+        Case(interleaved.model_copy(update=selective), 0.1, other_norm=True),
+        Case(cut, 0.1),
+        Case(cut, 0.1, num_micro_batches=2),  # 200b_2048_fast
+        Case(cut, 0.1, other_norm=True),
+        Case(cut.model_copy(update=whole), 0.1),
+        Case(cut.model_copy(update={"rematerialisation": "whole"}), 0.1, num_micro_batches=2),
     ]
 
 

@@ -117,7 +117,7 @@ def describe_operators(priced: Priced) -> list[str]:
         times = [priced.passes[0][part, direction] for direction in ("forward", "backward")]
         words = " ".join(f"{_seconds(item.communication):>10}" for item in times)
         lines.append(f"  {part + ', collectives':<40} {'':>8} {'':>8} {words}")
-    return lines + ([f"  backward passes of the first {some} stages; those behind make nothing again"] if some else [])
+    return lines + ([f"  again: on the first {some} of {config.parallel.pp} stages alone"] if some else [])
 
 
 def _gib(num_bytes: int) -> str:

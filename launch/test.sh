@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/install.sh
 
+MOST_RUN_AGAIN=3
+
 # step NAME COMMAND...: stops at the first command that fails.
 step() {
     local name=$1 start=$SECONDS
@@ -27,7 +29,15 @@ step imports .venv/bin/lint-imports
 # Two processes, a file at a time each: many a test waits for what it has started.
 tests=(.venv/bin/pytest --numprocesses 2 --dist loadfile --durations 25)
 echo "== tests: ${tests[*]}"
-if ! "${tests[@]}"; then
-    echo "== tests FAILED" >&2
-    exit 1
-fi
+"${tests[@]}" || {
+    status=$?
+    # Tests that kill, stop and watch real processes depend on a busy machine's clock: a few that failed beside
+    # other work are run once more alone, and named. A fault in the product fails there too.
+    failed=$(grep -c '": true' .pytest_cache/v/cache/lastfailed || true)
+    if ((status != 1 || failed < 1 || failed > MOST_RUN_AGAIN)); then
+        echo "== tests FAILED" >&2
+        exit 1
+    fi
+    step tests-alone .venv/bin/pytest --last-failed --verbose
+    echo "== tests: $failed passed alone only, see tests-alone" >&2
+}

@@ -70,17 +70,16 @@ def _limited(*limits: str) -> tuple[str, ...]:
 
 def test_a_killed_rank(tiny_project: TinyProject) -> None:
     job = FailingJob(tiny_project, "killed_rank")
-    job.after = [("train.steps=100000",)] * 2
-    screens: set[str] = set()
+    # Between two of its many saves a screen may say "saving".
+    job.after = [("train.steps=100000", "train.checkpoint_every=100000")] * 2
+    screens: list[str] = []
     with ThreadPoolExecutor() as pool:
         end = pool.submit(job.fail)
         try:
-            while not end.done() and len(tiny_project.records("killed_rank")) < 3:
+            while not end.done() and "2 ×  training  step" not in "".join(screens[-1:]):
                 if read_heartbeats(job.output):
-                    screens.add(describe_status(job.output, read_status(job.output)))
+                    screens.append(describe_status(job.output, read_status(job.output)))
                 time.sleep(0.1)
-            time.sleep(1.1)  # records are written once a second
-            last_screen = describe_status(job.output, read_status(job.output))
             os.kill(read_heartbeats(job.output)[1].pid, signal.SIGKILL)
         except BaseException:
             job.requests.append(KILL)
@@ -90,8 +89,9 @@ def test_a_killed_rank(tiny_project: TinyProject) -> None:
     assert diagnosis.failures[0].name == "rank 1"
     assert "rank 1 failed first" in describe(diagnosis) and "killed by SIGKILL, after step" in describe(diagnosis)
     assert any("compiling  for" in screen for screen in screens), screens
-    assert "rank 0-1  2 ×  training  step" in last_screen
-    assert last_step(job.output) == tiny_project.records("killed_rank")[-1]["step"]
+    assert "rank 0-1  2 ×  training  step" in screens[-1]
+    # Rank 1 may have ended a step that rank 0 had not written yet.
+    assert 0 <= (last_step(job.output) or 0) - tiny_project.records("killed_rank")[-1]["step"] <= 1
 
 
 def test_a_port_in_use(tiny_project: TinyProject) -> None:

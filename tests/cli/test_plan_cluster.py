@@ -61,12 +61,12 @@ def test_the_devices_and_their_links_are_those_of_the_file(
     cluster: Path, chip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = output(capsys, *SMALL, "--cluster", cluster, "--hardware", chip)
-    said, links, _, header = text.splitlines()[:4]
-    assert "on 32 × chip with racks" in said and header.split()[0] == "dp"
+    _, said, links, _, header = text.splitlines()[:5]
+    assert "32 × chip with racks" in said and header.split()[0] == "dp"
     assert links == "links: 8 devices a server, 4 servers in 2 racks of 2, from cluster.yaml"
     without = output(capsys, *SMALL, "--devices", "32")
     assert (
-        without.splitlines()[1]
+        without.splitlines()[2]
         == "links: ring of four (4), server (8), network, of consecutive ranks, from the profile"
     )
 
@@ -74,8 +74,8 @@ def test_the_devices_and_their_links_are_those_of_the_file(
 def test_a_cluster_as_the_profile_assumes_it_changes_nothing(cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (*SMALL, "--devices", "32", "--explain", "dp=4,mp=8,pp=1")
     bare, known = (output(capsys, *words, *more).splitlines() for more in ((), ("--cluster", cluster)))
-    assert bare[1] != known[1]
-    assert bare[:1] + bare[2:] == known[:1] + known[2:]
+    assert bare[2] != known[2]
+    assert bare[:2] + bare[3:] == known[:2] + known[3:]
 
 
 def test_an_order_of_servers_that_costs_time_is_said(

@@ -39,7 +39,10 @@ def message(values: dict[str, Any], *overrides: str) -> str:
     return text
 
 
-SHIPPED = ["13b", "200b_1024", "200b_2048", "200b_2048_fast", "2b6", "350m", "quickstart", "tiny_cpu"]
+SHIPPED = [
+    *("13b", "200b_1024", "200b_2048", "200b_2048_fast", "200b_2048_fast_1536", "2b6", "350m"),
+    *("quickstart", "tiny_cpu"),
+]
 
 
 class TestRecipes:
@@ -66,6 +69,7 @@ class TestRecipes:
             ("13b", 0.98, 5e-5, 0.01, 1024),
             ("200b_2048", 0.95, 2e-5, 0.1, 2048),
             ("200b_2048_fast", 0.95, 2e-5, 0.1, 2048),
+            ("200b_2048_fast_1536", 0.95, 2e-5, 0.1, 2048),
             ("200b_1024", 0.95, 2e-5, 0.1, 1024),
         ],
     )

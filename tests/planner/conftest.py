@@ -1,7 +1,8 @@
 """What MindSpore's compiler has shown of many layouts, kept, so that the planner is held against it without compiling.
 
-`measured.json` has the peaks of the 40 layouts of `benchmarks/plan_memory.py` and of those in other types and, of eight
-small layouts of `pangu verify`, operations and traffic as they were counted in the programs. `test_compiled.py`
+`measured.json` has the peaks of the 40 layouts of `benchmarks/plan_memory.py` and of those in other types, those of
+single stages where these have not their fullest (many micro-batches, all stages of the shipped fast recipes) and, of
+eight small layouts of `pangu verify`, operations and traffic as they were counted in the programs. `test_compiled.py`
 compiles a few anew.
 """
 
@@ -28,9 +29,9 @@ class Account:
     """The planner's account, held against what was measured: a word for each kind of difference."""
 
     def __init__(self) -> None:
-        self.memory, self.types, self.programs = (
+        self.memory, self.types, self.stages, self.programs = (
             [(RunConfig.model_validate(item["settings"]), item["stages"]) for item in measured()[name]]
-            for name in ("memory", "types", "programs")
+            for name in ("memory", "types", "stages", "programs")
         )
 
     def differences(self) -> set[str]:
@@ -43,6 +44,8 @@ class Account:
                 found |= self._traffic(config, states[stage], stage, seen["traffic"])
         errors = self.memory_errors()
         found |= {"memory"} if not -0.02 <= min(errors) <= max(errors) <= 0.05 else set()
+        stages = self.stage_errors()
+        found |= {"stages"} if not -0.02 <= min(stages) <= max(stages) <= 0.05 else set()
         types = self.type_errors()
         found |= {"types"} if not -0.03 <= min(types) <= max(types) <= 0.05 else set()
         return found
@@ -65,6 +68,14 @@ class Account:
     def type_errors(self) -> list[float]:
         """The same of the layouts in other types."""
         return [self._memory_error(*item) for item in self.types]
+
+    def stage_errors(self) -> list[float]:
+        """Of every stage that was compiled for itself, and of those of all layouts that are not the fullest."""
+        return [
+            peak.stage_peaks(config)[int(stage)].num_bytes / found - 1
+            for config, stages in (*self.stages, *self.memory)
+            for stage, found in stages.items()
+        ]
 
     def _memory_error(self, config: RunConfig, stages: dict[str, int]) -> float:
         peaks = peak.stage_peaks(config)

@@ -19,7 +19,9 @@ from pangu_alpha.topology.mesh import Mesh
 from pangu_alpha.verification.cases import Case, quick_cases
 
 
-@pytest.mark.parametrize("case", [case for case in quick_cases() if case.parallel.pp > 1], ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in quick_cases() if case.parallel.pp > 1 or case.parallel.num_devices == 1], ids=str
+)
 def test_operations_and_bytes_are_those_of_the_programs(case: Case) -> None:
     config = case.config("float16")
     mesh, states = Mesh.of(config.parallel), stage_states(config)

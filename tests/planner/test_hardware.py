@@ -16,7 +16,7 @@ def test_all_shipped_chips_can_be_read_and_name_the_source_of_each_number() -> N
 def test_a_chip_is_found_by_its_short_name_or_by_a_path(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
     own.write_text((CHIPS / "ascend_910a.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    assert load_hardware("910a") == load_hardware("ascend_910a") == load_hardware(str(own))
+    assert load_hardware("910a") == load_hardware("ascend_910a") == load_hardware("910A") == load_hardware(str(own))
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,11 @@ def test_a_chip_is_found_by_its_short_name_or_by_a_path(tmp_path: Path) -> None:
         (("memory_gib: 32", ""), "memory_gib is missing"),
         (("devices: 8,", "devices: 6,"), "a level of 6 devices follows one of 4"),
         (("products: 0.6", "products: 1.2"), "efficiency.products = 1.2: input should be less than or equal to 1"),
-        (("float16: 256", "float16: 0"), "a peak is 0 or less"),
+        (("float16: 256", "float16: 0"), "a peak is below 0.001"),
+        (("float16: 256", "float16: 1e-300"), "a peak is below 0.001"),
+        (("{float16: 256, float32: 16}", "{}"), "tflops"),
+        (("gb_per_s: 16,", "gb_per_s: 1.0e-300,"), "gb_per_s"),
+        (("name: server", "name: ring of four"), "two levels are called 'ring of four'"),
         (("memory_gib: 32", "memory_gib: 32\nmemory_gib: 64"), "'memory_gib' is there twice"),
         (("memory_gib: 32", "memory_gib: 2"), "reserved_gib(2) is all of memory_gib(2)"),
     ],

@@ -37,6 +37,10 @@ def without_output_sum(patch: Patch) -> None:
     mutate(patch, communication, "sharding_table", fewer)
 
 
+def nothing_sent_back(patch: Patch) -> None:
+    mutate(patch, peak, "_num_sent_back", lambda number: 0)
+
+
 def half_the_logits_gradient(patch: Patch) -> None:
     mutate(patch, communication, "_network_bytes", lambda num_bytes: num_bytes // 2)
 
@@ -126,6 +130,7 @@ def softmax_in_the_compute_type(patch: Patch) -> None:
         (three_tensors_in_the_loss, "memory"),
         (no_sums_of_gradients, "memory"),
         (softmax_in_the_compute_type, "memory"),
+        (nothing_sent_back, "stages"),
         (gelu_in_its_tanh_form, "types"),
         (weights_cast_to_their_own_type, "types"),
     ],

@@ -91,11 +91,13 @@ def test_the_recipes_own_layout_is_accounted_as_any_other() -> None:
 
 def test_a_single_change_is_one() -> None:
     own = Layout.of(RECIPE)
-    assert own.num_changes(own) == 0
-    assert own.num_changes(replace(own, mp=2, dp=4)) == 1
-    assert own.num_changes(replace(own, mp=2, dp=2, pp=2)) == 2
-    assert own.num_changes(replace(own, mp=2, dp=4, sequence_parallel=True)) == 2
-    changed = single_changes(RECIPE, CHIP)
-    assert changed and all(own.num_changes(item.layout) == 1 for item in changed)
+    assert own.changes(own) == []
+    assert own.changes(replace(own, mp=2, dp=4)) == ["mesh"]
+    assert own.changes(replace(own, mp=2, dp=2, pp=2)) == ["mesh", "mesh"]
+    assert own.changes(replace(own, mp=2, dp=4, sequence_parallel=True)) == ["mesh", "sequence_parallel"]
+    changed = single_changes(RECIPE, CHIP, lambda _: True)
+    kinds = [change for item in changed for change in own.changes(item.layout)]
+    assert len(kinds) == len(changed) == len(set(kinds)) > 1
+    assert all(item.layout.mp == 1 for item in single_changes(RECIPE, CHIP, lambda item: item.layout.mp == 1))
     seconds = [item.account.seconds for item in changed]
     assert seconds == sorted(seconds)

@@ -18,7 +18,7 @@ from pangu_alpha.topology.pictures import BACKWARD, COLOURS, FORWARD
 
 CHIP = load_hardware("910a")
 RECIPE = load_config("2b6", ["model.num_layers=8"])
-JOB = Job(RECIPE, 8, CHIP, CHIP.memory_bytes, 32)
+JOB = Job(RECIPE, 8, CHIP, CHIP.memory_bytes, 32, num_tokens=10**9)
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +62,11 @@ def test_the_bars_of_a_step_are_its_account(layout: str) -> None:
 
 def test_the_memory_of_each_stage_stands_against_the_devices() -> None:
     peaks = stage_peaks(load_config("200b_2048_fast"))
-    axes = draw_memory(peaks, CHIP.memory_bytes, CHIP.name).axes[0]
+    figure = draw_memory(peaks, CHIP.memory_bytes, CHIP.name)
+    axes = figure.axes[0]
     tops = {round(bar.get_x() + bar.get_width() / 2): bar.get_y() + bar.get_height() for bar in axes.patches}
     assert tops == {stage: pytest.approx(peak.num_bytes / 2**30) for stage, peak in enumerate(peaks)}
-    assert "30.0 GiB for a program" in [text.get_text() for text in axes.texts]
+    assert "30.0 GiB for a program" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_every_mesh_is_on_the_map_with_its_fastest_layout() -> None:
@@ -89,6 +90,15 @@ def test_a_map_without_a_layout_that_fits_is_grey() -> None:
     cells = [MeshTime(Layout(1, 2, 4), None, 3 << 30), MeshTime(Layout(8, 1, 1))]
     axes = draw_map(cells, JOB).axes[0]
     assert [text.get_text() for text in axes.texts] == ["+3 GiB\ndp 1"] and len(axes.patches) == 1
+
+
+@pytest.mark.parametrize("num_columns", [1, 2, 3, 8])
+def test_the_title_of_a_map_is_inside_of_the_picture(num_columns: int) -> None:
+    figure = draw_map([MeshTime(Layout(1, 2**column, 4), 1.5) for column in range(num_columns)], JOB)
+    figure.canvas.draw()
+    titles = [text for text in figure.axes[0].get_children() if "fastest step" in getattr(text, "get_text", str)()]
+    (box,) = (text.get_window_extent() for text in titles)
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
 def test_the_curve_says_what_more_devices_are_worth() -> None:

@@ -63,12 +63,14 @@ def _executed(found: Sequence[Found]) -> str:
     return f"    `pangu verify` executes none of the class of {', '.join(numbers)}; --verified leaves them out"
 
 
-def print_account(job: Job) -> None:
-    """The account of the recipe's own layout, operator by operator, and what one change would give."""
+def print_account(job: Job, num_changes: int) -> None:
+    """The account of the recipe's own layout, operator by operator, and what one change would give, of each kind."""
     recipe, hardware = job.recipe, job.hardware
     found = found_of(recipe, hardware)
     print(f"{job}\n")
     print("\n".join(report.describe_layouts([found], job, marks=["="])))
+    if not is_executed(recipe):
+        print("    `pangu verify` executes none of its class")
     print("\nwhere the time goes, on the stage that computes most")
     print("\n".join(report.describe_time(found.account)))
     print(f"\nmemory of stage {found.fullest}, the fullest")
@@ -77,9 +79,15 @@ def print_account(job: Job) -> None:
         print(f"  does not fit: {(found.num_bytes - job.memory_bytes) / 2**30:.2f} GiB too much")
     print("\noperators of one micro-batch on one device")
     print("\n".join(report.describe_operators(price_recipe(recipe, hardware))))
-    changes = [item for item in single_changes(recipe, hardware) if item.num_bytes <= job.memory_bytes]
-    print("\none change at a time, of those that fit, the fastest first")
-    print("\n".join(report.describe_layouts(changes[:5], job)))
+    changes = single_changes(
+        recipe, hardware, lambda item: item.num_bytes <= job.memory_bytes and job.allows(item.config)
+    )
+    if not changes:
+        print("\nno single change gives a layout that fits")
+        return
+    none = "" if changes[0].account.seconds < found.account.seconds else "; none is faster than this layout"
+    print(f"\none change at a time, the best of each kind that fits, the fastest first{none}")
+    print("\n".join(report.describe_layouts(changes[:num_changes], job)))
 
 
 def print_sensitivity(job: Job) -> None:

@@ -16,15 +16,17 @@ from pangu_alpha.config.validating import read_settings, validated
 from pangu_alpha.errors import ConfigError
 
 CHIPS = Path(__file__).resolve().parent / "chips"
+LEAST_RATE = 1e-3
+"""Of 10¹² operations or 10⁹ bytes a second: less is a mistake in the unit."""
 
 
 class Link(Settings):
     """One level of links: it joins groups of the level below to groups of `devices`."""
 
-    name: str
+    name: str = Field(min_length=1)
     devices: int = Field(ge=2)
     """Devices that this level and those below it join."""
-    gb_per_s: float = Field(gt=0)
+    gb_per_s: float = Field(ge=LEAST_RATE)
     """10⁹ bytes a second that one device sends over it while it receives as many, as collectives reach them."""
     latency_us: float = Field(ge=0)
     """Microseconds of one step of a collective."""
@@ -48,12 +50,12 @@ class Efficiency(Settings):
 class Hardware(Settings):
     """A profile."""
 
-    name: str
-    tflops: dict[ComputeDtype, float]
+    name: str = Field(min_length=1)
+    tflops: dict[ComputeDtype, float] = Field(min_length=1)
     """10¹² operations a second of matrix products, by compute type."""
     memory_gib: float = Field(gt=0)
     """2³⁰ bytes of a device's memory."""
-    memory_gb_per_s: float = Field(gt=0)
+    memory_gb_per_s: float = Field(ge=LEAST_RATE)
     """10⁹ bytes a second of that memory."""
     reserved_gib: float = Field(ge=0)
     """2³⁰ bytes that the driver, the collectives' buffers and the operators' workspaces take."""
@@ -77,8 +79,11 @@ class Hardware(Settings):
                 f"reserved_gib({self.reserved_gib:g}) is all of memory_gib({self.memory_gib:g}): nothing is left for a "
                 "program"
             )
-        if any(value <= 0 for value in self.tflops.values()):
-            raise ValueError("tflops: a peak is 0 or less: give 10¹² operations a second")
+        if any(not value >= LEAST_RATE for value in self.tflops.values()):
+            raise ValueError(f"tflops: a peak is below {LEAST_RATE:g}: give 10¹² operations a second")
+        names = [link.name for link in self.links]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"links: two levels are called {twice[0]!r}: a cluster's file tells them apart by name")
         return self
 
     @property
@@ -129,10 +134,10 @@ def load_hardware(name_or_path: str) -> Hardware:
 def _find(name_or_path: str) -> Path:
     if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
         return Path(name_or_path)
-    names = list_hardware()
-    for name in (name_or_path, f"ascend_{name_or_path}"):
+    names, asked = list_hardware(), name_or_path.lower()
+    for name in (asked, f"ascend_{asked}"):
         if name in names:
             return CHIPS / f"{name}.yaml"
-    close = difflib.get_close_matches(name_or_path, [*names, *(name.removeprefix("ascend_") for name in names)], 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(asked, [*names, *(name.removeprefix("ascend_") for name in names)], 1)
+    hint = f": did you mean {close[0]}?" if close else "."
     raise ConfigError(f"no chip {name_or_path!r}{hint} Shipped: {', '.join(names)}; or give the path of a profile")

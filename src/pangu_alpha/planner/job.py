@@ -30,15 +30,17 @@ class Job:
     """Of a device, for the program."""
     batch_size: int
     """Samples of a step."""
+    num_tokens: int
+    """Of the training: those of the recipe's steps with its own batch."""
     price: float | None = None
     """Dollars of a device and an hour, where they are wanted."""
     allows: Callable[[RunConfig], bool] = lambda _: True
     """Whether a layout may be proposed."""
 
     @property
-    def num_tokens(self) -> int:
-        """Of all the recipe's steps, with this batch."""
-        return self.recipe.train.steps * self.batch_size * self.recipe.model.seq_length
+    def num_steps(self) -> int:
+        """That read all tokens."""
+        return -(-self.num_tokens // (self.batch_size * self.recipe.model.seq_length))
 
     def search(self, num_best: int) -> Result:
         """The `num_best` fastest layouts."""
@@ -64,7 +66,8 @@ class Job:
         length = self.recipe.model.seq_length
         memory = f"{self.memory_bytes / 2**30:.1f} GiB of each for the program"
         return (
-            f"{self.batch_size} samples of {length} tokens a step = {si(self.batch_size * length)} tokens, on "
+            f"{self.batch_size} samples of {length} tokens a step = {si(self.batch_size * length)} tokens; "
+            f"{self.num_steps:,} steps = {si(self.num_tokens)} tokens\n"
             f"{self.num_devices:,} × {self.hardware.name}, {memory}\n{describe_links(self.hardware)}"
         )
 
@@ -106,15 +109,16 @@ def fewest_devices(job: Job, days: float) -> Job:
     Raises:
         ConfigError: no number of devices is enough.
     """
-    number, last = 1, ""
+    number, tried = 1, list[tuple[float, int]]()
     while number <= MAX_DEVICES:
         found = replace(job, num_devices=number).fastest()
         if found is not None:
             if job.days(found) <= days:
                 return replace(job, num_devices=number)
-            last = f": {number:,} devices take {job.days(found):.1f}"
+            tried.append((job.days(found), number))
         number *= 2
+    fastest = f": {min(tried)[1]:,}, the fastest of 1, 2, 4, …, take {min(tried)[0]:.2g}" if tried else ""
     raise ConfigError(
         f"--days {days:g}: no number of devices up to {MAX_DEVICES:,} makes {si(job.num_tokens)} tokens in so many"
-        f"{last}. Give more days, a larger batch, or a faster chip"
+        f"{fastest}. Give more days, a larger batch, or a faster chip"
     )

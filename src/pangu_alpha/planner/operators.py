@@ -47,11 +47,20 @@ def operators(config: RunConfig) -> dict[Part, tuple[Operator, ...]]:
     }
 
 
+def num_forwards(config: RunConfig) -> int:
+    """How often a program makes the forward pass of a micro-batch, what the backward pass makes again not counted.
+
+    With one rank and several micro-batches MindSpore makes it for the loss and once more for the gradients: it does not
+    see there that they are one.
+    """
+    return 2 if config.parallel.num_devices == 1 and config.train.num_micro_batches > 1 else 1
+
+
 def step_flops(config: RunConfig, states: Sequence[StageState]) -> tuple[int, ...]:
     """Operations of the products that a device of each stage makes in one step, those that are made again included."""
-    recipes = stage_recipes(config)
+    recipes, forwards = stage_recipes(config), num_forwards(config)
     flops = {
-        (kind, part): sum(item.forward_flops * (1 + item.is_recomputed) + item.backward_flops for item in made)
+        (kind, part): sum(item.forward_flops * (forwards + item.is_recomputed) + item.backward_flops for item in made)
         for kind, recipe in {recipe.parallel.rematerialisation: recipe for recipe in recipes}.items()
         for part, made in operators(recipe).items()
     }

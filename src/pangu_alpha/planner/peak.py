@@ -86,6 +86,8 @@ class Demand:
     """A float32 copy of the device's slice of the word table."""
     above: int
     """Of final norm and head, while the last stage's layers are in their backward pass."""
+    hidden: int
+    """Of a micro-batch: the hidden state that one stage sends to the next."""
 
     @classmethod
     def of(cls, config: RunConfig) -> Demand:
@@ -104,6 +106,7 @@ class Demand:
             _FLOAT32 * sizes.table,
             (_FLOAT32 * sizes.table if is_once else 0)
             + (norm if config.model.final_norm == "before_query_layer" else 0),
+            sizes.compute_bytes * sizes.hidden,
         )
 
 
@@ -150,16 +153,18 @@ def _parts(config: RunConfig, demand: Demand, state: StageState, stage: int, mom
         "embedding": demand.embedding * moment.micro_batches if stage == 0 else 0,
         "masks": demand.mask * moment.micro_batches,
         "received word table": demand.table * _num_tables(config, is_last),
+        "sent to the first stage": demand.hidden * _num_sent_back(config, is_last),
         "kept of micro-batches": demand.kept * moment.layers,
         "head and loss" if work > layer else "one layer's backward pass": work,
     }
 
 
 def _update_parts(config: RunConfig, demand: Demand, state: StageState, stage: int) -> dict[str, int]:
-    """Bytes of a stage's device in the update: the gradients, and under optimizer sharding, whose parts all come at
-    once, twice the largest of them while it is scaled."""
-    scaled = 2 * state.largest_on_device if config.parallel.optimizer_sharding else 0
-    tables = _num_tables(config, stage == config.parallel.pp - 1)
+    """Bytes of a stage's device in the update: the gradients, and a layer's largest while it is scaled; under optimizer
+    sharding, whose parts all come at once, twice the largest of all, and the last stage still holds word tables."""
+    is_sharded = config.parallel.optimizer_sharding
+    scaled = 2 * state.largest_on_device if is_sharded else 4 * config.model.hidden_size**2 // config.parallel.mp
+    tables = _num_tables(config, stage == config.parallel.pp - 1) if is_sharded else 0
     return {
         **state.device_bytes,
         "gradients": _FLOAT32 * state.num_device_parameters,
@@ -184,6 +189,7 @@ def num_bytes(config: RunConfig, demand: Demand, state: StageState, stage: int, 
         + (demand.embedding * moment.micro_batches if stage == 0 else 0)
         + demand.mask * moment.micro_batches
         + demand.table * _num_tables(config, is_last)
+        + demand.hidden * _num_sent_back(config, is_last)
         + demand.kept * moment.layers
         + (max(layer, demand.loss) if moment.is_loss else layer)
     )
@@ -197,6 +203,13 @@ def _num_weights(config: RunConfig, state: StageState, moment: Moment) -> int:
     if config.parallel.rematerialisation == "whole" and state.keeps_sums:
         return 1
     return moment.layers
+
+
+def _num_sent_back(config: RunConfig, is_last: bool) -> int:
+    """Hidden states that the last stage sends to the first and keeps to the end of the step. MindSpore's record shows
+    them where runs of layers are interleaved and micro-batches come in several rounds (not in every such program)."""
+    num = config.train.num_micro_batches
+    return (config.parallel.num_chunks - 1) * num if is_last and num > config.parallel.pp else 0
 
 
 def _num_tables(config: RunConfig, is_last: bool) -> int:

@@ -273,19 +273,29 @@ def _found(search: Search, layout: Layout, config: RunConfig) -> Found:
     return Found(layout, config, account(search.price(layout, config)), most, sizes.index(most))
 
 
-def single_changes(recipe: RunConfig, hardware: Hardware) -> list[Found]:
-    """The layouts that differ from a recipe's own in one thing, on as many devices, the fastest first.
+def single_changes(recipe: RunConfig, hardware: Hardware, may_be: Callable[[Found], bool]) -> list[Found]:
+    """Of the layouts that differ from a recipe's own in one thing, the fastest for each thing, the fastest first.
 
     A factor that moves from one axis of the mesh to another is one thing.
+
+    Args:
+        recipe: with its own layout.
+        hardware: the chip.
+        may_be: whether a layout is wanted.
     """
     own, batch_size = Layout.of(recipe), recipe.train.batch_size
     search = Search(recipe, recipe.parallel.num_devices, hardware, hardware.memory_bytes, batch_size)
-    found = []
+    found: dict[str, Found] = {}
     for mesh in meshes(search.num_devices):
         if refusal(recipe, mesh, batch_size):
             continue
         for whole in layouts(recipe, mesh, batch_size):
             for layout in (whole, *on_first_stages(whole, 1)):
-                if own.num_changes(layout) == 1:
-                    found.append(_found(search, layout, layout.config(recipe, batch_size)))
-    return sorted(found, key=lambda item: item.account.seconds)
+                changes = own.changes(layout)
+                if len(changes) != 1:
+                    continue
+                item = _found(search, layout, layout.config(recipe, batch_size))
+                best = found.get(changes[0])
+                if may_be(item) and (best is None or item.account.seconds < best.account.seconds):
+                    found[changes[0]] = item
+    return sorted(found.values(), key=lambda item: item.account.seconds)

@@ -57,21 +57,11 @@ class Layout:
             parallel.rematerialised_stages,
         )
 
-    def num_changes(self, other: Layout) -> int:
-        """In how many things another layout differs; the mesh is one, if one axis gives a factor to another."""
-        mesh, others = [(layout.dp, layout.mp, layout.pp) for layout in (self, other)]
-        axes = sum(size != other_size for size, other_size in zip(mesh, others, strict=True))
-        rest = sum(
-            getattr(self, name) != getattr(other, name)
-            for name in (
-                "num_micro_batches",
-                "num_chunks",
-                "remat",
-                "sequence_parallel",
-                "optimizer_sharding",
-            )
-        )
-        return rest + max(0, axes - 1)
+    def changes(self, other: Layout) -> list[str]:
+        """In what another layout differs; "mesh" is there once if one axis gives a factor to another, or else twice."""
+        names = ("num_micro_batches", "num_chunks", "remat", "sequence_parallel", "optimizer_sharding")
+        axes = sum(getattr(self, axis) != getattr(other, axis) for axis in ("dp", "mp", "pp"))
+        return ["mesh"] * (axes - 1) + [name for name in names if getattr(self, name) != getattr(other, name)]
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """The recipe's settings that it decides."""

@@ -11,7 +11,7 @@ from pangu_alpha.planner.communication import Message, network_messages
 from pangu_alpha.planner.hardware import Hardware
 from pangu_alpha.planner.memory import StageState, stage_recipes, stage_states
 from pangu_alpha.planner.once import Once, late_gathers, late_sums, once
-from pangu_alpha.planner.operators import Part, operators, step_flops
+from pangu_alpha.planner.operators import Part, num_forwards, operators, step_flops
 from pangu_alpha.planner.pricing import Direction, message_seconds, operator_seconds
 from pangu_alpha.planner.timeline import TaskTimes, bubble, execute
 from pangu_alpha.topology.mesh import Mesh
@@ -58,14 +58,14 @@ def pass_times(config: RunConfig, hardware: Hardware) -> Passes:
     mesh, made = Mesh.of(config.parallel), operators(config)
     messages = network_messages(config)
     dtype = config.model.compute_dtype
-    directions: tuple[Direction, ...] = ("forward", "backward")
+    times: dict[Direction, int] = {"forward": num_forwards(config), "backward": 1}
     return {
         (part, direction): PassTimes(
-            sum(operator_seconds(item, direction, hardware, dtype) for item in made[part]),
+            times[direction] * sum(operator_seconds(item, direction, hardware, dtype) for item in made[part]),
             sum(message_seconds(item, mesh, hardware) for item in messages[part] if item.phase == direction),
         )
         for part in PARTS
-        for direction in directions
+        for direction in times
     }
 
 

@@ -99,12 +99,10 @@ def draw_memory(peaks: Sequence[StagePeak], memory_bytes: int, device: str) -> F
         axes.bar(range(len(peaks)), heights, 0.7, bottom=bottom, color=colour, label=name)
         bottom += heights
     for stage, height in enumerate(bottom):
-        axes.text(stage, height, f"{height:.1f}", ha="center", va="bottom", fontsize=8, color=INK)
+        axes.text(stage, height, f"{height:.1f}", ha="center", va="bottom", fontsize=8, color=INK, zorder=3,
+                  bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
     limit = memory_bytes / 2**30
-    axes.axhline(limit, color=LIMIT, lw=1.4)
-    axes.text(
-        len(peaks) - 0.5, limit, f"{limit:.1f} GiB for a program", ha="right", va="bottom", fontsize=8, color="#c65b4e"
-    )
+    axes.axhline(limit, color=LIMIT, lw=1.4, label=f"{limit:.1f} GiB for a program")
     axes.set_ylim(0, 1.12 * max(limit, bottom.max()))
     axes.set_xticks(range(len(peaks)), [str(stage) for stage in range(len(peaks))], fontsize=8)
     axes.set_xlabel("stage", fontsize=9)
@@ -126,7 +124,8 @@ def draw_map(cells: Sequence[MeshTime], job: Job) -> Figure:
     """
     shown = [cell for cell in cells if cell.seconds is not None or cell.missing_bytes is not None]
     columns, rows = (sorted({getattr(cell.mesh, axis) for cell in shown}) for axis in ("mp", "pp"))
-    figure, axes = plt.subplots(figsize=(2.2 + 0.95 * len(columns), 1.6 + 0.62 * len(rows)), layout="constrained")
+    size = (max(6.5, 2.2 + 0.95 * len(columns)), 1.6 + 0.62 * len(rows))  # the title needs as much
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
     times = [cell.seconds for cell in cells if cell.seconds is not None]
     best, colours = min(times, default=1.0), plt.get_cmap("YlGn_r")
     for cell in cells:

@@ -38,14 +38,23 @@ _TITLE, _LEGEND = 0.5, 1.4
 """Inches above and below the mesh."""
 
 
+def check_ending(path: Path) -> None:
+    """Refuse a picture of a kind that is not drawn.
+
+    Raises:
+        ConfigError: it is none of .svg and .png.
+    """
+    if path.suffix not in (".svg", ".png"):
+        raise ConfigError(f"--output {path}: pictures are .svg or .png. Choose one of these endings")
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write `figure` as SVG or PNG by the ending of `path`; the file appears whole or not at all.
 
     Raises:
         ConfigError: another ending, or the file cannot be written.
     """
-    if path.suffix not in (".svg", ".png"):
-        raise ConfigError(f"--output {path}: pictures are .svg or .png. Choose one of these endings")
+    check_ending(path)
     try:
         # The same picture gives the same bytes.
         with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pangu"}), written_aside(path) as aside:

@@ -181,6 +181,7 @@ def test_days_tokens_and_dollars(capsys: pytest.CaptureFixture[str]) -> None:
         (["--devices", "0"], "--devices 0: give a number from 1 to 16,384"),
         (["--devices", "99999"], "--devices 99999: give a number from 1 to 16,384"),
         (["--batch-size", "0"], "--batch-size 0: give a number"),
+        (["--batch-size", "65537"], "--batch-size 65537: give a number from 1 to 65,536"),
         (["--tokens-per-step", "1000"], "--tokens-per-step 1000 ÷ model.seq_length(1024) is not a whole number"),
         (["--days", "3", "--explain", "dp=2"], "leave one of them out"),
         (["--days", "0"], "--days 0: give a number above 0"),

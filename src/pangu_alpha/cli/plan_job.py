@@ -32,7 +32,7 @@ _ONE_DEVICE = (
     *("parallel.sequence_parallel=false", "train.num_micro_batches=1", *_ONE_STAGE),
 )
 """A layout that takes every batch: to read a recipe whose own does not take the one that is asked for."""
-MAX_SAMPLES, MAX_SHOWN = 1 << 20, 1000
+MAX_SAMPLES, MAX_SHOWN = 1 << 16, 1000
 """Of a search: larger ones would not come to an end."""
 
 

@@ -22,7 +22,7 @@ def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedPr
     """What bash makes of `script`, in which `pangu` is this checkout's."""
     words = ["bash", "-c", f'pangu() {{ {PANGU} "$@"; }}; {script}']
     environment = {name: value for name, value in user_environment().items() if name != "PYTHONUNBUFFERED"} | variables
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, timeout=280, check=False)
     assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr, done.stderr.decode()
     return done
 

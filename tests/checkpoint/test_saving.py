@@ -3,16 +3,15 @@ from __future__ import annotations
 import json
 import resource
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pangu_alpha.checkpoint import Save, commit, list_checkpoints, open_checkpoint, save_part, save_whole
+from pangu_alpha.checkpoint import Save, commit, list_checkpoints, open_checkpoint, save_part, save_whole, saving
 from pangu_alpha.errors import CheckpointError, TrainingError
 from pangu_alpha.parallel.parts import Box
 
@@ -45,22 +44,25 @@ def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
     assert list_checkpoints(tmp_path) == [earlier]
 
 
-def test_a_rank_that_is_slow_but_writes_is_waited_for(tmp_path: Path) -> None:
+def test_a_rank_that_is_slow_but_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = Save(tmp_path, 7, "attempt")
     write(save, 0, HALVES[0])
     slow = save.folder / "weights" / "rank_00009.safetensors"
 
-    def grow() -> None:
-        for number in range(8):
-            slow.write_bytes(b"x" * (number + 1))
-            time.sleep(0.1)
-        slow.unlink()
-        write(save, 1, HALVES[1])
+    now = [0.0]
 
-    writer = threading.Thread(target=grow)
-    writer.start()
+    def grow(_seconds: float) -> None:
+        """What happens while `commit` sleeps."""
+        now[0] += 0.4
+        if now[0] < 3:
+            slow.write_bytes(b"x" * round(now[0] * 10))
+        else:
+            slow.unlink()
+            write(save, 1, HALVES[1])
+
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=grow))
     assert open_checkpoint(commit(save, 2, SHAPES, {}, patience=lambda: 0.5)).step == 7
-    writer.join()
+    assert now[0] > 3
 
 
 def test_parts_of_another_attempt_do_not_count(tmp_path: Path) -> None:

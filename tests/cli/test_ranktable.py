@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -200,12 +200,14 @@ def test_a_recipe_swallowed_words_that_are_no_settings(folder: Path, capsys: pyt
 def test_the_verb_starts_at_once() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "pangu_alpha.cli.main", "ranktable"]
     ended = subprocess.run(
-        [*command, "check", str(EXAMPLES / "hccl_8.json")], capture_output=True, text=True, check=True, timeout=60
+        [*command, "check", str(EXAMPLES / "hccl_8.json")], capture_output=True, text=True, check=True, timeout=280
     )
     for heavy in ("mindspore", "matplotlib", "mpi4py", "scipy"):
         assert f" {heavy}\n" not in ended.stderr
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [sys.executable, "-m", "pangu_alpha.cli.main", "ranktable", "--help"], capture_output=True, check=True
     )
-    assert time.perf_counter() - start < 3, "far above 0.3 s even on a busy machine"
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    assert seconds < 3, "far above 0.3 s of processor time"

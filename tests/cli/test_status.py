@@ -61,7 +61,7 @@ def test_watching_ends_with_the_run(one_rank_run: RunConfig) -> None:
         assert watch.stdout is not None
         assert "1 ranks" in watch.stdout.readline()
         assert "compiling" in watch.stdout.readline()
-    out, _ = watch.communicate(timeout=20)
+    out, _ = watch.communicate(timeout=200)
     assert watch.returncode == 0
     assert "all ranks have ended well" in out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -33,15 +34,19 @@ class RecordedRun:
             "rank": rank, "num_ranks": 4, "phase": phase, "step": step, "since": self.now - age, "time": self.now - 0.2,
             "host": f"node-{rank // 2}", "pid": 4000 + rank, "settings": "usual", "step_seconds": 0.5 if step else 0.0,
         }  # fmt: skip
-        self.write(f"heartbeats/rank_{rank}.json", json.dumps({**record, **values}))
+        record |= values
+        path = self.write(f"heartbeats/rank_{rank}.json", json.dumps(record))
+        # Else the real date would be in it, and once that is close to `now` be taken for what a clock is ahead.
+        os.utime(path, (record["time"], record["time"]))
         if not (self.output / "heartbeats" / "settings_usual.json").exists():
             self.write("heartbeats/settings_usual.json", json.dumps({"train": {"steps": 100, "seed": 1}}))
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> Path:
         """Write a file of the run."""
         path = self.output / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+        return path
 
     def end(self, *ends: Document) -> None:
         """Write how processes ended; without a time, that is 1 s ago."""
@@ -56,7 +61,7 @@ def meanwhile() -> Callable[..., None]:
     """
 
     def begin(
-        requests: list[int], *pairs: tuple[Callable[[], bool], Callable[[], object]], seconds: float = 60
+        requests: list[int], *pairs: tuple[Callable[[], bool], Callable[[], object]], seconds: float = 200
     ) -> None:
         def work() -> None:
             end = time.monotonic() + seconds

@@ -91,15 +91,15 @@ def test_the_loss_of_a_node_in_the_middle_changes_nothing(tmp_path: Path, cluste
     words = many_pieces(tmp_path)
     process = start(tmp_path, *words, "--output", "by_ray", "--ray", cluster.address)
     done, raylet = tmp_path / "by_ray" / "work" / "clean", cluster.raylets[0]
-    while process.poll() is None and not (list(done.glob("[0-9]*")) and workers_at_work(raylet)):
+    workers: list[int] = []
+    while process.poll() is None and not (list(done.glob("[0-9]*")) and workers):
         time.sleep(0.002)
-    lost = [raylet, *workers_at_work(raylet)]
-    for pid in lost:
+        workers = workers_at_work(raylet)
+    for pid in [raylet, *workers]:
         os.kill(pid, signal.SIGKILL)
-    num_done = len(list(done.glob("[0-9]*")))
+    assert process.poll() is None and not (tmp_path / "by_ray" / "summary.json").exists(), "lost too late"
     _, said = process.communicate(timeout=400)
     assert process.returncode == 0, said
-    assert len(lost) > 1 and 1 <= num_done < 35
     assert contents(tmp_path / "by_ray") == contents(tmp_path / "by_processes")
 
 
@@ -119,10 +119,9 @@ def test_the_loss_of_the_head_is_a_sentence_and_the_command_goes_on(tmp_path: Pa
     os.kill(cluster.head, signal.SIGSTOP)  # so that the command is in the middle of a question when it goes
     time.sleep(2)
     os.kill(cluster.head, signal.SIGKILL)
-    _, said = process.communicate(timeout=50)  # Ray alone takes a minute
+    _, said = process.communicate(timeout=300)  # Ray alone takes a minute, and then says nothing
     assert process.returncode == 2 and f"the head node of the Ray cluster, {cluster.address}, is gone" in said
-    num_done = len(list(done.glob("[0-9]*")))
-    assert 1 <= num_done < 35
+    assert list(done.glob("[0-9]*")) and not (tmp_path / "by_ray" / "summary.json").exists()
     again = pangu_corpus(tmp_path, *words, "--output", "by_ray", "--workers", "1")
     assert again.returncode == 0, again.stderr
     assert contents(tmp_path / "by_ray") == contents(tmp_path / "by_processes")

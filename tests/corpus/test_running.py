@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -117,18 +116,31 @@ def test_what_comes_out_does_not_depend_on_the_number_of_workers(project: Path, 
     assert contents(project / f"by_{workers}") == contents(project / "corpus")
 
 
-def test_whatever_process_is_killed_whenever_the_next_start_ends_with_the_same(project: Path) -> None:
-    kills = 0
-    for stage in ("clean", "candidates", "similar", "finish"):  # killed when the first result of the stage is there
-        process = start(project, *words_for("killed"), "--workers", "2")
-        while process.poll() is None and not list((project / "killed" / "work" / stage).glob("[0-9]*")):
-            time.sleep(0.002)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL) if kills % 2 else process.kill()
-            kills += 1
-        process.communicate()
-        time.sleep(0.7)  # the workers of a killed parent notice
-    assert kills >= 3
+KILLING = """
+import os, signal, sys
+if "spawn_main" in " ".join(sys.orig_argv):
+    from pangu_alpha.corpus import engine
+    do = engine.do
+
+    def do_and_kill(function, output, task):
+        do(function, output, task)
+        if list((output / "work" / os.environ["KILL_IN_STAGE"]).glob("[0-9]*")):
+            os.killpg(0, signal.SIGKILL) if "KILL_ALL" in os.environ else os.kill(os.getppid(), signal.SIGKILL)
+
+    engine.do = do_and_kill
+"""
+"""A sitecustomize.py: the worker that has the first result of a stage kills the parent, or all."""
+
+
+def test_whatever_process_is_killed_whenever_the_next_start_ends_with_the_same(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(KILLING, encoding="utf-8")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    for number, stage in enumerate(("clean", "candidates", "similar", "finish")):
+        environment = {"PYTHONPATH": path, "KILL_IN_STAGE": stage, **({"KILL_ALL": "1"} if number % 2 else {})}
+        # It waits for the end of all who can write to its stderr: for the workers of a killed parent, too.
+        done = pangu_corpus(project, *words_for("killed"), "--workers", "2", **environment)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert list((project / "killed" / "work" / stage).glob("[0-9]*"))
     done = pangu_corpus(project, *words_for("killed"), "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert contents(project / "killed") == contents(project / "corpus")

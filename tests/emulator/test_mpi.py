@@ -14,7 +14,7 @@ MPIRUN = Path(sys.executable).with_name("mpirun")
 
 def _mpirun(case: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = [str(MPIRUN), "-n", "4", sys.executable, str(SCRIPT), case, str(folder)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
 
 
 @pytest.mark.parametrize("case", ["exchange", "one_is_ahead"])

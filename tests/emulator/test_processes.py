@@ -28,7 +28,7 @@ def run_two(end: str, folder: Path, number: int = 2) -> subprocess.CompletedProc
     script = folder / "two.py"
     script.write_text(PROGRAM.replace("{end}", end), encoding="utf-8")
     words = [str(MPIRUN), "-n", str(number), sys.executable, str(script)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
 
 
 def test_alone_this_process_has_all_ranks() -> None:

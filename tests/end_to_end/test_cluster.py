@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from tests.conftest import TinyProject
 
 ROOT = Path(__file__).parents[2]
-NUM_RANKS, NUM_STEPS, CHECKPOINT_EVERY, VICTIM = 16, 10, 2, 11
+NUM_RANKS, CHECKPOINT_EVERY, VICTIM = 16, 2, 11
 DEVICE_IP = "192.168.{100 + device % 4}.{1 + server * 2 + device // 4}"
 JOB = (
-    "recipe.yaml", f"parallel.dp={NUM_RANKS}", f"train.batch_size={NUM_RANKS}", f"train.steps={NUM_STEPS}",
+    "recipe.yaml", f"parallel.dp={NUM_RANKS}", f"train.batch_size={NUM_RANKS}", "train.steps=100000",
     f"train.checkpoint_every={CHECKPOINT_EVERY}", "fuse_operators=false", "data.validation=[]",
 )  # fmt: skip
+"""It ends when it is killed, however busy the machine is."""
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Operator:
     def pangu(self, *words: str) -> str:
         """What `pangu` with `words` prints."""
         process = self.start("pangu", *words)
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=300)
         assert process.returncode == 0, stdout + stderr
         return stdout
 
@@ -83,6 +85,16 @@ def _wait_for_checkpoint(operator: Operator, launcher: subprocess.Popen[str], ru
         time.sleep(0.02)
 
 
+def _wait_until_all_train(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Look at the status until it says so: between two steps some of the ranks may be saving."""
+    deadline, status = time.monotonic() + 240, ""
+    while "cluster: 16 ranks on" not in status or "rank 0-15  16 ×  training  step" not in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(0.02)
+        main(["status", str(run)])  # here: while a new process starts, a busy machine may do many steps
+        status = capsys.readouterr().out
+
+
 def test_sixteen_cards_from_an_inventory_to_a_restart(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     project, run = operator.project, operator.project.folder / "cluster"
     (project.folder / "hosts").write_text("127.0.0.1 rack=left\n127.0.0.2 rack=left\n")
@@ -98,11 +110,9 @@ def test_sixteen_cards_from_an_inventory_to_a_restart(operator: Operator, capsys
     launch = ("bash", str(ROOT / "launch" / "train_rank_table.sh"))
     launcher = operator.start(*launch, JOB[0], "table.json", *JOB[1:], "output=cluster", "--hosts", "hosts")
     _wait_for_checkpoint(operator, launcher, run)
-    main(["status", str(run)])  # here: while a new process starts, a busy machine may do all the steps
-    status = capsys.readouterr().out
-    assert "cluster: 16 ranks on" in status and "rank 0-15  16 ×  training  step" in status, status
+    _wait_until_all_train(run, capsys)
     os.kill(read_heartbeats(run)[VICTIM].pid, signal.SIGKILL)
-    _, stderr = launcher.communicate(timeout=30)
+    _, stderr = launcher.communicate(timeout=200)
     assert launcher.returncode == 1
     assert f"host 127.0.0.2: rank {VICTIM} died (killed by SIGKILL)" in stderr
     assert "`pangu diagnose cluster` says more" in stderr
@@ -111,22 +121,26 @@ def test_sixteen_cards_from_an_inventory_to_a_restart(operator: Operator, capsys
     diagnosis = operator.pangu("diagnose", "cluster")
     assert diagnosis.startswith(f"rank {VICTIM} failed first") and "killed by SIGKILL, after step" in diagnosis
     last_step = project.records("cluster")[-1]["step"]
-    assert CHECKPOINT_EVERY < last_step < NUM_STEPS, "killed too late to show anything"
+    assert last_step > CHECKPOINT_EVERY
     *_, advice, command = diagnosis.splitlines()
     assert advice == "go on from it with:"
-    again = operator.start("bash", "-c", command)
-    _, stderr = again.communicate(timeout=300)
+    num_steps = last_step + 4
+    again = operator.start("bash", "-c", f"{command} train.steps={num_steps}")
+    _, stderr = again.communicate(timeout=600)
     assert again.returncode == 0, stderr
-    assert f"going on after step {last_step // CHECKPOINT_EVERY * CHECKPOINT_EVERY}" in stderr
+    going_on = re.search(r"going on after step (\d+)\n", stderr)
+    # The last save may have been under way when the rank died.
+    saved = last_step // CHECKPOINT_EVERY * CHECKPOINT_EVERY
+    assert going_on is not None and int(going_on[1]) in (saved - CHECKPOINT_EVERY, saved), stderr
     assert "rank 0-15  16 ×  ended" in operator.pangu("status", "cluster")
     assert "nothing has failed" in operator.pangu("diagnose", "cluster")
     logs = {path.name for path in (run / "logs").glob("rank_*.log")}
     assert logs == {path.name for path in (run / "logs" / "attempt_0").glob("rank_*.log")}
     assert logs == {f"rank_{rank}.log" for rank in range(NUM_RANKS)}
 
-    operator.pangu("train", *JOB, "parallel.dp=1", "output=one_card")
+    operator.pangu("train", *JOB, f"train.steps={num_steps}", "parallel.dp=1", "output=one_card")
     expected, got = project.losses("one_card"), project.losses("cluster")
-    assert [step for step, _, _ in got] == list(range(1, NUM_STEPS + 1))
+    assert [step for step, _, _ in got] == list(range(1, num_steps + 1))
     for (_, loss, norm), (_, got_loss, got_norm) in zip(expected, got, strict=True):
         assert got_loss == pytest.approx(loss, abs=1e-5)
         assert got_norm == pytest.approx(norm, rel=1e-4)

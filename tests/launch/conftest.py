@@ -55,7 +55,7 @@ class SimulatedCluster:
     def run(self, kind: str, *words: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of a launcher."""
         process = self.start(kind, *words)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=280)
         return process.returncode, stdout, stderr
 
     def answer(self, kind: str, *words: str) -> tuple[int, str, str]:
@@ -91,9 +91,10 @@ class SimulatedCluster:
 
     def wait_for(self, ranks: Sequence[int], process: subprocess.Popen[str]) -> None:
         """Wait until `ranks` compute."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 280
         while not all((self.folder / "run" / "seen" / f"{rank}.json").exists() for rank in ranks):
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "the ranks did not begin"
             time.sleep(0.02)
 
     def still_running(self) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,15 +11,40 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.conftest import TinyProject
 
 ROOT = Path(__file__).parents[2]
 NUM_STAGES = 8
 NETWORK = ("model.num_layers=2", "model.hidden_size=32", "model.num_heads=2", "model.seq_length=32")
+WAITING = """
+import sys
+if "train" in sys.orig_argv:
+    import time
+    from pangu_alpha.training.callbacks.metrics_file import WriteMetrics
+    write = WriteMetrics.on_step
+
+    def write_and_wait(self, trainer, metrics):
+        write(self, trainer, metrics)
+        end = time.monotonic() + 280
+        while metrics.step >= 3 and trainer._wanted_signal is None and time.monotonic() < end:
+            time.sleep(0.01)
+
+    WriteMetrics.on_step = write_and_wait
+"""
+"""A sitecustomize.py: the training waits after its third step for the signal that stops it."""
 
 
-def _start(project: TinyProject, *overrides: str) -> subprocess.Popen[str]:
+@pytest.fixture
+def waiting(tmp_path: Path) -> dict[str, str]:
+    """An environment in which trainings wait to be stopped."""
+    (tmp_path / "sitecustomize.py").write_text(WAITING, encoding="utf-8")
+    return {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def _start(project: TinyProject, *overrides: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             sys.executable,
@@ -33,7 +59,7 @@ def _start(project: TinyProject, *overrides: str) -> subprocess.Popen[str]:
             "quick",
         ],
         cwd=project.folder,
-        env=project.environment(),
+        env={**project.environment(), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -45,21 +71,21 @@ def _skipped(output: str) -> int:
     return output.count(": done before")
 
 
-def test_stop_go_on_and_repeat(tiny_project: TinyProject) -> None:
-    process = _start(tiny_project, "train.steps=400")
-    deadline = time.monotonic() + 100
+def test_stop_go_on_and_repeat(tiny_project: TinyProject, waiting: dict[str, str]) -> None:
+    process = _start(tiny_project, "train.steps=400", **waiting)
+    deadline = time.monotonic() + 280
     while len(tiny_project.records("quick/train")) < 3:
         assert process.poll() is None and time.monotonic() < deadline, "no step was done"
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=280)
     assert process.returncode == 143, output
     assert "the same command goes on from here" in output and "Traceback" not in output
     stopped_at = len(tiny_project.records("quick/train"))
     assert stopped_at < 400
 
     process = _start(tiny_project, "train.steps=400")
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
     assert _skipped(output) == 4
     assert f"going on after step {stopped_at}" in output
@@ -69,18 +95,18 @@ def test_stop_go_on_and_repeat(tiny_project: TinyProject) -> None:
     assert all(word in output for word in ("unigram", "trigram", "话说天下大势，▸", "却说曹操▸", "loss.png"))
 
     process = _start(tiny_project, "train.steps=400")
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
     assert _skipped(output) == NUM_STAGES
 
     # Other settings begin another training, and put the finished one aside; the text and its tokens stay.
-    process = _start(tiny_project, "train.steps=20")
+    process = _start(tiny_project, "train.steps=20", **waiting)
     put_aside = tiny_project.folder / "quick" / "train_old_1" / "metrics.jsonl"
     while not put_aside.exists():
         assert process.poll() is None, "ended without training"
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=280)
     assert process.returncode == 143
     assert _skipped(output) == 4
     assert len(tiny_project.records("quick/train_old_1")) == 400
@@ -88,7 +114,7 @@ def test_stop_go_on_and_repeat(tiny_project: TinyProject) -> None:
 
 def test_wrong_setting_is_explained(tiny_project: TinyProject) -> None:
     process = _start(tiny_project, "train.stepz=1")
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=280)
     assert process.returncode == 2
     assert "unknown key train.stepz" in output and "Traceback" not in output
 

@@ -163,9 +163,9 @@ def test_the_plan_of_2048_ranks_takes_under_a_second_a_rank() -> None:
     import time
 
     config = load_config("200b_2048")
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(owned_boxes(config.model, config.parallel, 2047)) > 100
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 boxes = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=2).map(

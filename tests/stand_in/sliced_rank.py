@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -96,6 +97,24 @@ def after(module: Any, name: str) -> None:
     setattr(module, name, lambda *words, **more: (function(*words, **more), die()))
 
 
+def before_step(number: int, act: Callable[[], object]) -> None:
+    """Act before a step, counted from this start on."""
+    step, numbers = Slices.__call__, itertools.count(1)
+
+    def stepping(*words: Any) -> StepResult:
+        if next(numbers) == number:
+            act()
+        return step(*words)
+
+    Slices.__call__ = stepping  # type: ignore[method-assign]
+
+
+def wait_for(file: Path) -> None:
+    """Until somebody makes it."""
+    while not file.exists():
+        time.sleep(0.01)
+
+
 def half_removed(path: Path) -> None:
     """Die in the middle of removing a checkpoint."""
     aside = aside_of(path)
@@ -111,9 +130,15 @@ def obey_permissions() -> None:
         raise OSError("capset")
 
 
-def plant(fault: str) -> None:
-    """Make this rank fail at its next save."""
-    if fault == "in a slice":
+def plant(fault: str, output: Path) -> None:
+    """Make this rank fail at its next save, or wait before its fourth step for the file go_on, or set its alarm clock,
+    which kills, so many seconds after so many steps: "alarm STEPS SECONDS"."""
+    if fault.startswith("alarm "):
+        _, steps, seconds = fault.split()
+        before_step(int(steps) + 1, lambda: signal.setitimer(signal.ITIMER_REAL, float(seconds)))
+    elif fault == "waits":
+        before_step(4, lambda: wait_for(output / "go_on"))
+    elif fault == "in a slice":
         saving._finite = die  # type: ignore[assignment]
     elif fault == "before its marker":
         saving.write_text = die
@@ -148,7 +173,7 @@ def main(words: dict[str, Any]) -> int:
         if trainer.is_main:
             say(f"begins after step {trainer.progress.step}")
         if words.get("fault"):
-            plant(words["fault"])
+            plant(words["fault"], config.output)
         trainer.run()
     return 0
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def together(folder: Path, ask: Callable[[Meeting], str], environment: dict[str,
     """What each of the ranks gets to hear."""
 
     def run(rank: int) -> str:
-        return ask(Meeting(folder, rank, RANKS, environment or {}, patience=20))
+        return ask(Meeting(folder, rank, RANKS, environment or {}, patience=200))
 
     with ThreadPoolExecutor(len(RANKS)) as pool:
         return list(pool.map(run, RANKS))
@@ -65,12 +65,57 @@ def test_settings_that_differ_are_refused_on_all(tmp_path: Path) -> None:
     assert len(set(together(tmp_path, ask))) == 1
 
 
-def test_hosts_that_share_no_folder_meet_at_a_given_place(tmp_path: Path) -> None:
+@pytest.fixture
+def given_place() -> dict[str, str]:
+    """The environment of a job that is told where rank 0 listens."""
     with socket.create_server(("", 0)) as probe:
-        port = probe.getsockname()[1]
-    environment = {VARIABLE: f"127.0.0.1:{port}"}
-    assert together(tmp_path, lambda one: one.decide("x", "".join), environment) == ["xxx"] * 3
+        return {VARIABLE: f"127.0.0.1:{probe.getsockname()[1]}"}
+
+
+def test_hosts_that_share_no_folder_meet_at_a_given_place(tmp_path: Path, given_place: dict[str, str]) -> None:
+    assert together(tmp_path, lambda one: one.decide("x", "".join), given_place) == ["xxx"] * 3
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def earlier_call(
+    tmp_path: Path, given_place: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[socket.socket]]:
+    """A call of rank 3, by itself, that waits for a rank 0 that stands still before its first answer."""
+    calls: list[socket.socket] = []
+    listening = meeting._listening
+
+    def stand_still(port: int) -> socket.socket:
+        door, place = listening(port), meeting._given_place(tmp_path, given_place)
+        assert place is not None
+        calls.append(socket.create_connection((place.hosts[0], port)))
+        calls[0].sendall(json.dumps({"key": place.key, "rank": 3}).encode() + b"\n")
+        return door
+
+    monkeypatch.setattr(meeting, "_listening", stand_still)
+    yield calls
+    for call in calls:
+        call.close()
+
+
+def test_a_rank_that_has_given_up_a_call_and_calls_again_is_met(
+    tmp_path: Path, given_place: dict[str, str], earlier_call: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_still = meeting._listening
+    monkeypatch.setattr(meeting, "_listening", lambda port: (stand_still(port), earlier_call[0].close())[0])
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: Meeting(tmp_path, 0, (0, 3), given_place, patience=200).decide("x", "".join))
+        assert Meeting(tmp_path, 3, (0, 3), given_place, patience=200).decide("y", "".join) == "xy" == first.result()
+
+
+def test_the_newer_call_of_a_rank_is_the_one_that_counts(
+    tmp_path: Path, given_place: dict[str, str], earlier_call: list[socket.socket]
+) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(Meeting, tmp_path, 0, RANKS, given_place, 200)
+        others = [Meeting(tmp_path, rank, RANKS, given_place, 200) for rank in (3, 5)]
+        earlier_call[0].close()
+        assert list(pool.map(lambda one: one.decide("x", "".join), (first.result(), *others))) == ["xxx"] * 3
 
 
 @pytest.mark.parametrize("place", ["8119", "host:", "host:many", "host:99999", ":1"])
@@ -87,19 +132,18 @@ def test_who_does_not_come_is_named(tmp_path: Path) -> None:
         Meeting(tmp_path, 3, RANKS, {}, patience=0.3)
 
 
-def test_what_an_earlier_start_has_left_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "_HELLO_SECONDS", 0.5)
+def test_what_an_earlier_start_has_left_is_passed_over(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:  # takes calls and says nothing
         left = {"hosts": ["127.0.0.1"], "port": nobody.getsockname()[1], "key": "old"}
         (tmp_path / MEETING).write_text(json.dumps(left))
         assert together(tmp_path, lambda one: one.decide("x", "".join)) == ["xxx"] * 3
 
 
-def test_strangers_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "_HELLO_SECONDS", 0.5)
+def test_strangers_are_passed_over(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(lambda: Meeting(tmp_path, 0, (0, 3), {}, patience=20).decide("x", "".join))
+        first = pool.submit(lambda: Meeting(tmp_path, 0, (0, 3), {}, patience=200).decide("x", "".join))
         while not (tmp_path / MEETING).exists():
+            assert not first.done()
             time.sleep(0.01)
         port = json.loads((tmp_path / MEETING).read_text())["port"]
         for words in (
@@ -112,13 +156,13 @@ def test_strangers_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ):
             with socket.create_connection(("127.0.0.1", port)) as stranger:
                 stranger.sendall(words)
-        assert Meeting(tmp_path, 3, (0, 3), {}, patience=20).decide("y", "".join) == "xy" == first.result()
+        assert Meeting(tmp_path, 3, (0, 3), {}, patience=200).decide("y", "".join) == "xy" == first.result()
 
 
 def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from pangu_alpha.training.meeting import Meeting\n"
-        f"m = Meeting(Path({str(tmp_path)!r}), int(sys.argv[1]), (0, 1, 2), {{}}, 30)\n"
+        f"m = Meeting(Path({str(tmp_path)!r}), int(sys.argv[1]), (0, 1, 2), {{}}, 280)\n"
         "print('met', flush=True)\n"
         "while True: m.largest(0); time.sleep(0.02)\n"
     )
@@ -127,7 +171,7 @@ def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path) -> None:
     for process in ranks:
         assert process.stdout is not None and process.stdout.readline() == "met\n"
     ranks[1].send_signal(signal.SIGKILL)
-    errors = [process.communicate(timeout=20)[1] for process in ranks]
+    errors = [process.communicate(timeout=280)[1] for process in ranks]
     assert "TrainingError: rank 1 has ended, so that rank 0 cannot go on" in errors[0]
     assert "TrainingError: rank 0 has ended" in errors[2] or "rank 1 has ended" in errors[2]
 

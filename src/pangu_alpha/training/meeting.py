@@ -82,14 +82,19 @@ class _Line:
             line += byte
         return line
 
+    def keep(self) -> None:
+        """From now on wait as long as the other one takes."""
+        self._caller.settimeout(None)
+
     @property
     def is_closed(self) -> bool:
-        """Whether the other process has ended."""
+        """Whether the other process has ended, or hung up."""
         return bool(self._poll.poll(0))
 
     def close(self) -> None:
         """Hang up."""
-        self._file.close()
+        with suppress(OSError):  # the other one is gone, and does not get what is left to say
+            self._file.close()
         self._caller.close()
 
 
@@ -173,12 +178,19 @@ class Meeting(Workers):
         line = _Line(caller)
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a stranger, whatever it has sent
             hello = json.loads(line.hear_stranger())
-            if hello["key"] == place.key and hello["rank"] in missing:
-                caller.settimeout(None)
-                self._lines[hello["rank"]] = line
-                self._say(hello["rank"], place.key)
-                return
+            if hello["key"] == place.key and hello["rank"] in self._ranks[1:]:
+                line.say(place.key)
+                # Where this process has stood still, the caller has given up and calls again: the newer call counts.
+                if not line.is_closed:
+                    self._put_through(hello["rank"], line)
+                    return
         line.close()
+
+    def _put_through(self, rank: int, line: _Line) -> None:
+        if rank in self._lines:
+            self._lines[rank].close()
+        line.keep()
+        self._lines[rank] = line
 
     def _call_first(self, output: Path, environment: Mapping[str, str], deadline: float) -> None:
         first = self._ranks[0]
@@ -187,12 +199,9 @@ class Meeting(Workers):
             for host in () if place is None else place.hosts:
                 assert place is not None
                 with suppress(OSError):
-                    caller = socket.create_connection((host, place.port), timeout=_HELLO_SECONDS)
-                    line = _Line(caller)
-                    line.say({"key": place.key, "rank": self._rank})
-                    if line.hear_stranger() == json.dumps(place.key).encode() + b"\n":
-                        caller.settimeout(None)
-                        self._lines[first] = line
+                    line = _Line(socket.create_connection((host, place.port), timeout=_HELLO_SECONDS))
+                    if self._is_answered(line, place.key):
+                        self._put_through(first, line)
                         return
                     line.close()
             time.sleep(_POLL)
@@ -201,6 +210,13 @@ class Meeting(Workers):
             f"{output / MEETING} says. If its log shows no error, the hosts share no folder, or a firewall is between "
             f"them: set output to a folder that all hosts see, or {VARIABLE}=HOST:PORT to an address of its host"
         )
+
+    def _is_answered(self, line: _Line, key: str) -> bool:
+        """Whether it is rank 0 of this job that answers, in time."""
+        with suppress(OSError):
+            line.say({"key": key, "rank": self._rank})
+            return line.hear_stranger() == json.dumps(key).encode() + b"\n"
+        return False
 
     def _say(self, rank: int, text: str) -> None:
         try:

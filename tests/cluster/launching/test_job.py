@@ -40,16 +40,15 @@ def test_output_environment_and_directory(tmp_path: Path) -> None:
 
 
 def test_scheduler_does_not_keep_a_job_alive(tmp_path: Path) -> None:
-    begin = time.monotonic()
     codes = _run([_shell("scheduler", "sleep 100"), _shell("rank 0", "true")], tmp_path / "logs")
     assert codes == [-signal.SIGKILL, 0]
-    assert time.monotonic() - begin < 10
 
 
 def test_death_is_explained_and_recorded(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     noise = "echo '[INFO] DISTRIBUTED(1): a socket'"
     tasks = [_shell("rank 0", "sleep 100"), _shell("rank 1", f"seq 40; echo 显存不足; {noise}; exit 7")]
+    begin = time.time()
     with pytest.raises(TrainingError) as caught:
         _run(tasks, logs)
     lines = str(caught.value).splitlines()
@@ -57,7 +56,7 @@ def test_death_is_explained_and_recorded(tmp_path: Path) -> None:
     assert lines[1:] == [*(f"  {i}" for i in range(27, 41)), "  显存不足"]
     (end,) = json.loads((logs / "exits.json").read_text())
     assert (end["rank"], end["exit_code"]) == (1, 7)
-    assert abs(end["time"] - time.time()) < 20
+    assert begin <= end["time"] <= time.time()
 
 
 def test_those_ended_with_the_job_are_recorded_apart(tmp_path: Path) -> None:

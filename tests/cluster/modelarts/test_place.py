@@ -66,7 +66,7 @@ def test_waits_for_the_rank_table(job_table: Path) -> None:
 
     thread = threading.Thread(target=finish)
     thread.start()
-    assert find_place(environment, 10.0).card.rank == 3
+    assert find_place(environment, 200.0).card.rank == 3
     thread.join()
 
 

@@ -41,16 +41,18 @@ def test_phases_follow_each_other(tmp_path: Path) -> None:
         (record,) = read_heartbeats(tmp_path).values()
         assert (record.rank, record.num_ranks, record.phase, record.step) == (3, 4, "starting", None)
         for phase, step in (("joining", None), ("compiling", 7), ("training", 8), ("saving", 8)):
+            begin = time.time()
             writer.report(phase, step)
             record = read_heartbeats(tmp_path)[3]
             assert (record.phase, record.step) == (phase, step)
-            assert abs(record.time - time.time()) < 5
+            assert begin <= record.time <= time.time()
     assert read_heartbeats(tmp_path)[3].phase == "ended"
 
 
 def test_short_steps_write_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, writes = [1000.0], []
     monkeypatch.setattr(heartbeat.time, "time", lambda: now[0])
+    monkeypatch.setattr(heartbeat, "BEAT", 1e6)  # only what the steps write is counted
     write_text = heartbeat.write_text
     monkeypatch.setattr(heartbeat, "write_text", lambda *words: (writes.append(now[0]), write_text(*words)))
     with HeartbeatWriter(_config(tmp_path), 0) as writer:
@@ -68,7 +70,7 @@ def test_a_rank_that_waits_goes_on_writing(tmp_path: Path, monkeypatch: pytest.M
     with HeartbeatWriter(_config(tmp_path), 0) as writer:
         writer.report("training", 5)
         first = read_heartbeats(tmp_path)[0]
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (record := read_heartbeats(tmp_path)[0]).time == first.time:
             assert time.monotonic() < deadline, "no record was written by the thread"
             time.sleep(0.01)

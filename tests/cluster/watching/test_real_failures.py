@@ -135,9 +135,9 @@ def test_a_disk_that_is_full(tiny_project: TinyProject) -> None:
     job.fail()
     diagnosis = diagnose(job.output)
     assert "limit on file sizes" in diagnosis.failures[0].cause
-    # The checkpoint of step 5 is written while the training goes on.
-    assert re.search(r"after step [567],", diagnosis.failures[0].how)
-    assert last_step(job.output) in (5, 6, 7)
+    # The checkpoint of step 5 is written while the training goes on, at most until that of step 10 waits for it.
+    assert re.search(r"after step ([5-9]|10),", diagnosis.failures[0].how)
+    assert last_step(job.output) in range(5, 11)
 
 
 def test_memory_that_runs_out(tiny_project: TinyProject) -> None:

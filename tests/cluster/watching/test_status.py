@@ -198,9 +198,9 @@ def test_2048_ranks_fit_on_a_screen(recorded_run: RecordedRun) -> None:
         recorded_run.say(
             rank, "training", 57, num_ranks=2048, host=f"node-{rank // 8}", time=recorded_run.now - 90 * dead
         )
-    start = time.perf_counter()
+    start = time.process_time()
     text = describe(recorded_run.output, read_status(recorded_run.output, recorded_run.now))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert "2048 ranks on 256 host(s)" in text
     assert "rank 1600-1607" in text and "silent" in text and "node-200" in text
     assert len(text.splitlines()) == 4 and max(map(len, text.splitlines())) < 160

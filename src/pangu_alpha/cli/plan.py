@@ -60,12 +60,7 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
         "--memory", metavar="GiB", help="of a device that the program may use, as 30 or 30GiB; default: the profile's"
     )
     batch = parser.add_mutually_exclusive_group()
-    batch.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="samples of a step; default: the recipe's",
-    )
+    batch.add_argument("--batch-size", type=int, metavar="N", help="samples of a step; default: the recipe's")
     batch.add_argument("--tokens-per-step", type=int, metavar="N", help="the same in tokens")
     parser.add_argument("--price", type=float, metavar="DOLLARS", help="of a device and an hour: what the job costs")
     parser.add_argument("--best", type=int, default=5, metavar="N", help="layouts that are shown; default: 5")

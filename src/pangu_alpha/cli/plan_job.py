@@ -26,6 +26,8 @@ WORDS = {
     "shard": "parallel.optimizer_sharding",
 }
 """Of --explain, and the settings that they stand for."""
+_EXAMPLES = {"remat": "whole", "seq": "yes", "shard": "yes"}
+"""Values of those that are no numbers."""
 _ONE_STAGE = ("parallel.num_chunks=1", "parallel.schedule=1f1b", "parallel.rematerialised_stages=null")
 _ONE_DEVICE = (
     *(f"parallel.{axis}=1" for axis in ("dp", "mp", "pp")),
@@ -133,9 +135,6 @@ def _layout_settings(words: str) -> list[str]:
     if "chunks" in values:
         overrides.append(f"parallel.schedule={'1f1b' if values['chunks'] == '1' else 'interleaved'}")
     return overrides + [f"{WORDS[name]}={value}" for name, value in values.items()]
-
-
-_EXAMPLES = {"remat": "whole", "seq": "yes", "shard": "yes"}
 
 
 def _memory(text: str | None, hardware: Hardware) -> int:

@@ -13,12 +13,22 @@ from typing import Any
 
 import pytest
 
+from pangu_alpha.cluster.ports import hccl_ports, is_taken
 from pangu_alpha.data import pack
 from pangu_alpha.tokenizer import load_tokenizer, train_tokenizer
 
 # Before MindSpore is imported, which sets "python": reading a program would take a hundred times as long.
 os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "upb")
 pytest_plugins = ["tests.hand_written"]
+
+
+def _free_ports_for_hccl() -> str:
+    """The first of as many as it needs. Its usual ones may be in use: the kernel gives some of them to any program."""
+    bases = map(str, range(20000, 32000, 16))  # below those that the kernel gives
+    return next(base for base in bases if not any(map(is_taken, hccl_ports({"HCCL_IF_BASE_PORT": base}))))
+
+
+os.environ.setdefault("HCCL_IF_BASE_PORT", _free_ports_for_hccl())
 ROOT = Path(__file__).parents[1]
 # 三国演义, the first chapter, and 出师表.
 SANGUO = (
@@ -36,7 +46,7 @@ CHUSHIBIAO = (
 
 def user_environment() -> dict[str, str]:
     """The environment without what tests set for MindSpore, and without what it sets itself when a test imports it."""
-    ours = ("GLOG_", "HCCL_", "MS_", "PROTOCOL_BUFFERS_", "RANK_")
+    ours = ("GLOG_", "HCCL_CONNECT_", "MS_", "PROTOCOL_BUFFERS_", "RANK_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 

@@ -24,11 +24,13 @@ from pangu_alpha.training.meeting import VARIABLE, Meeting
 RANKS = (0, 3, 5)
 
 
-def together(folder: Path, ask: Callable[[Meeting], str], environment: dict[str, str] | None = None) -> list[str]:
+def together(
+    folder: Path, ask: Callable[[Meeting], str], environment: dict[str, str] | None = None, patience: float = 200
+) -> list[str]:
     """What each of the ranks gets to hear."""
 
     def run(rank: int) -> str:
-        return ask(Meeting(folder, rank, RANKS, environment or {}, patience=200))
+        return ask(Meeting(folder, rank, RANKS, environment or {}, patience))
 
     with ThreadPoolExecutor(len(RANKS)) as pool:
         return list(pool.map(run, RANKS))
@@ -192,3 +194,20 @@ def test_an_answer_that_never_ends_is_no_answer(tmp_path: Path) -> None:
         return "told"
 
     assert together(tmp_path, ask) == ["told", "told", "left"]
+
+
+def test_a_rank_that_hangs_up_at_once_has_been_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    say = meeting._Line.say
+
+    def say_and_stand_still(line: meeting._Line, what: object) -> None:
+        say(line, what)
+        if isinstance(what, str) and len(what) == 32:  # rank 0's answer to a call
+            time.sleep(0.3)
+
+    def ask(one: Meeting) -> str:
+        for line in one._lines.values():
+            line.close()
+        return "met"
+
+    monkeypatch.setattr(meeting._Line, "say", say_and_stand_still)
+    assert together(tmp_path, ask, patience=10) == ["met"] * 3

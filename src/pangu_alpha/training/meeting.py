@@ -71,9 +71,9 @@ class _Line:
         """The next line; without its end where the other one has none to say."""
         return self._file.readline()
 
-    def hear_stranger(self) -> bytes:
-        """The first line of someone who may not belong here, or what of it has come in time."""
-        line, deadline = b"", time.monotonic() + _HELLO_SECONDS
+    def hear_within(self, seconds: float) -> bytes:
+        """The next line of someone who may not belong here, or what of it has come in time."""
+        line, deadline = b"", time.monotonic() + seconds
         while not line.endswith(b"\n") and len(line) < _LONGEST_HELLO and (left := deadline - time.monotonic()) > 0:
             self._caller.settimeout(left)
             byte = self._caller.recv(1)
@@ -177,11 +177,14 @@ class Meeting(Workers):
             ) from None
         line = _Line(caller)
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a stranger, whatever it has sent
-            hello = json.loads(line.hear_stranger())
+            hello = json.loads(line.hear_within(_HELLO_SECONDS))
             if hello["key"] == place.key and hello["rank"] in self._ranks[1:]:
                 line.say(place.key)
-                # Where this process has stood still, the caller has given up and calls again: the newer call counts.
-                if not line.is_closed:
+                # Where this process has stood still, the caller has given up and calls again: who has heard says so,
+                # and has been here even if it ends at once.
+                if json.loads(line.hear_within(_HELLO_SECONDS)) == hello["rank"]:
+                    with suppress(OSError):
+                        line.say(place.key)
                     self._put_through(hello["rank"], line)
                     return
         line.close()
@@ -200,7 +203,7 @@ class Meeting(Workers):
                 assert place is not None
                 with suppress(OSError):
                     line = _Line(socket.create_connection((host, place.port), timeout=_HELLO_SECONDS))
-                    if self._is_answered(line, place.key):
+                    if self._is_answered(line, place.key, deadline):
                         self._put_through(first, line)
                         return
                     line.close()
@@ -211,11 +214,14 @@ class Meeting(Workers):
             f"them: set output to a folder that all hosts see, or {VARIABLE}=HOST:PORT to an address of its host"
         )
 
-    def _is_answered(self, line: _Line, key: str) -> bool:
-        """Whether it is rank 0 of this job that answers, in time."""
+    def _is_answered(self, line: _Line, key: str, deadline: float) -> bool:
+        """Whether it is rank 0 of this job that answers, in time, and that has heard that it was heard."""
+        answer = json.dumps(key).encode() + b"\n"
         with suppress(OSError):
             line.say({"key": key, "rank": self._rank})
-            return line.hear_stranger() == json.dumps(key).encode() + b"\n"
+            if line.hear_within(_HELLO_SECONDS) == answer:
+                line.say(self._rank)
+                return line.hear_within(deadline - time.monotonic()) == answer
         return False
 
     def _say(self, rank: int, text: str) -> None:

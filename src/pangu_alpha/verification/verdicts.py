@@ -86,5 +86,8 @@ def _read(folder: Path) -> dict[str, dict[str, Verdict]]:
 
 def _write(folder: Path, kept: dict[str, dict[str, Verdict]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    document = {name: {code: asdict(verdict) for code, verdict in versions.items()} for name, versions in kept.items()}
-    write_text(folder / RESULTS, json.dumps(document, ensure_ascii=False, indent=1))
+    lines = (  # a layout each
+        f"{json.dumps(name)}: {json.dumps({code: asdict(verdict) for code, verdict in versions.items()})}"
+        for name, versions in kept.items()
+    )
+    write_text(folder / RESULTS, "{\n" + ",\n".join(lines) + "\n}\n")

@@ -27,7 +27,7 @@ def verify_all(cases: Sequence[Case], folder: Path, num_jobs: int | None) -> Ite
     Verdicts are kept in `folder`, and a case that was found good by the same code is not executed again. While one is
     executed, which takes one core, the next is compiled.
     """
-    kept = _read(folder)
+    kept = read_verdicts(folder)
     code = verdict_version()
     good = {case: verdict for case in cases if (verdict := kept.get(str(case), {}).get(code)) and verdict.is_good}
     waiting = deque(case for case in cases if case not in good)
@@ -67,7 +67,8 @@ def _compile_first(waiting: deque[Case], num_jobs: int | None) -> Future[None]:
     return future
 
 
-def _read(folder: Path) -> dict[str, dict[str, Verdict]]:
+def read_verdicts(folder: Path) -> dict[str, dict[str, Verdict]]:
+    """What is kept in `folder`: layout → version of the code → verdict; nothing where it is damaged, which is said."""
     path = folder / RESULTS
     if not path.exists():
         return {}

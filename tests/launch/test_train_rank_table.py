@@ -198,7 +198,7 @@ def test_simulated_cards_are_joined_by_a_scheduler_on_the_first_server(simulated
     first, second = stdout.split("# server 127.0.0.2")
     assert first.count("MS_ROLE=MS_SCHED") == 1 and "MS_ROLE=MS_SCHED" not in second
     assert second.count("MS_SCHED_HOST=127.0.0.1") == 8 and second.count("MS_WORKER_IP=127.0.0.2") == 8
-    assert "RANK_TABLE_FILE=table" not in stdout and "HCCL" not in stdout
+    assert "RANK_TABLE_FILE=table" not in stdout and "HCCL_CONNECT" not in stdout
 
 
 @pytest.mark.parametrize(

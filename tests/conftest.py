@@ -46,8 +46,9 @@ CHUSHIBIAO = (
 
 def user_environment() -> dict[str, str]:
     """The environment without what tests set for MindSpore, and without what it sets itself when a test imports it."""
-    ours = ("GLOG_", "HCCL_CONNECT_", "MS_", "PROTOCOL_BUFFERS_", "RANK_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    ours = ("GLOG_", "HCCL_", "MS_", "PROTOCOL_BUFFERS_", "RANK_")
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**others, "HCCL_IF_BASE_PORT": os.environ["HCCL_IF_BASE_PORT"]}
 
 
 @dataclass(frozen=True)

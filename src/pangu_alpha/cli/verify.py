@@ -14,7 +14,7 @@ from pangu_alpha.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pangu_alpha.verification.parity import Verdict
+    from pangu_alpha.verification.parity import Difference, Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +97,7 @@ def _print_table(verdicts: Sequence[Verdict]) -> None:
     table.add_column("worst gradient at")
     for verdict in verdicts:
         found = {item.what: item for item in verdict.differences}
-        cells = [_cell(found[name].value, found[name].is_good) if name in found else "–" for name in names]
+        cells = [_cell(found[name]) if name in found else "–" for name in names]
         worst = next((item.where for item in verdict.differences if item.what == "float64 gradient"), "not executed")
         color = "green" if verdict.is_good else "red"
         table.add_row(f"[{color}]{verdict.case}[/]", *cells, worst)
@@ -106,6 +106,6 @@ def _print_table(verdicts: Sequence[Verdict]) -> None:
     print(f"{num_good} of {len(verdicts)} layouts agree with one device")
 
 
-def _cell(value: float, is_good: bool) -> str:
-    text = f"{value:.0f}" if value == int(value) else f"{value:.1e}"
-    return text if is_good else f"[red]{text}[/]"
+def _cell(item: Difference) -> str:
+    text = f"{item.value:.0f}" if item.value == 0 or item.limit == 0 else f"{item.value:.1e}"
+    return text if item.is_good else f"[red]{text}[/]"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from pangu_alpha.compiler.versions import verdict_version
 from pangu_alpha.console import say
 from pangu_alpha.errors import CompileError
 from pangu_alpha.files import write_text
+from pangu_alpha.locks import only_one
 from pangu_alpha.reading import read_json
+from pangu_alpha.records import to_json
 from pangu_alpha.verification.cases import Case
 from pangu_alpha.verification.parity import Difference, Verdict, compile_programs, verify
 
@@ -26,7 +29,16 @@ def verify_all(cases: Sequence[Case], folder: Path, num_jobs: int | None) -> Ite
 
     Verdicts are kept in `folder`, and a case that was found good by the same code is not executed again. While one is
     executed, which takes one core, the next is compiled.
+
+    Raises:
+        LockError: another process writes verdicts to `folder`.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_one(folder / ".lock", f"the folder of verdicts {folder}", "choose another --output"):
+        yield from _verify_all(cases, folder, num_jobs)
+
+
+def _verify_all(cases: Sequence[Case], folder: Path, num_jobs: int | None) -> Iterator[Verdict]:
     kept = read_verdicts(folder)
     code = verdict_version()
     good = {case: verdict for case in cases if (verdict := kept.get(str(case), {}).get(code)) and verdict.is_good}
@@ -75,7 +87,7 @@ def read_verdicts(folder: Path) -> dict[str, dict[str, Verdict]]:
     try:
         return {
             name: {
-                code: Verdict(item["case"], [Difference(**part) for part in item["differences"]], item["failure"])
+                code: Verdict(item["case"], [_difference(**part) for part in item["differences"]], item["failure"])
                 for code, item in versions.items()
             }
             for name, versions in read_json(path).items()
@@ -85,10 +97,14 @@ def read_verdicts(folder: Path) -> dict[str, dict[str, Verdict]]:
         return {}
 
 
+def _difference(value: float | None, **others: Any) -> Difference:
+    """None is what JSON keeps of a number that is not finite."""
+    return Difference(value=math.nan if value is None else value, **others)
+
+
 def _write(folder: Path, kept: dict[str, dict[str, Verdict]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     lines = (  # a layout each
-        f"{json.dumps(name)}: {json.dumps({code: asdict(verdict) for code, verdict in versions.items()})}"
+        f"{to_json(name)}: {to_json({code: asdict(verdict) for code, verdict in versions.items()})}"
         for name, versions in kept.items()
     )
     write_text(folder / RESULTS, "{\n" + ",\n".join(lines) + "\n}\n")

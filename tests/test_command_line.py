@@ -117,6 +117,26 @@ def test_settings_stand_anywhere() -> None:
         assert (found.recipe, found.overrides, found.backend, found.v) == ("tiny", ["a=1", "b=2"], "emulator", True)
 
 
+@pytest.mark.parametrize("dest", ["overrides", "recipe"])
+def test_an_option_of_many_paths_leaves_settings_to_others(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("odd.name=1").touch()
+    parser = Parser()
+    if dest == "overrides":
+        parser.add_argument("overrides", nargs="*")
+    else:
+        parser.add_argument("--recipe", nargs="+")
+    parser.add_argument("--text", nargs="+", type=Path)
+    before = ["train.seed=2"] if dest == "overrides" else ["--recipe", "train.seed=2"]
+    words = [*before, "--text", "a.txt", "train.steps=1", "odd.name=1", "device=cpu", "data_url=s3://a//b/", "b"]
+    found = parser.parse_args(words)
+    assert found.text == [Path("a.txt"), Path("odd.name=1"), Path("b")]
+    assert getattr(found, dest) == ["train.seed=2", "train.steps=1", "device=cpu", "data_url=s3://a//b/"]
+    assert parser.parse_args([*before, "--text", "a.b=c"]).text == [Path("a.b=c")]  # the only one: no such file
+
+
 def test_it_still_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser()
     parser.add_subparsers(required=True).add_parser("list")

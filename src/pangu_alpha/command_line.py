@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import errno
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Sequence
@@ -50,6 +51,9 @@ EXTRAS = {
     "tensorboard": "tensorboard",
 }
 """Modules that only a part of the project needs, and the extra of `pyproject.toml` that brings each."""
+_SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)*=")
+_SETTINGS = ("overrides", "recipe")
+"""Names of what holds settings: a list of them, or a list of a recipe and its settings."""
 _MAX_NAME = 200
 """Characters of a file's name that are shown."""
 
@@ -74,9 +78,24 @@ class Parser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self._is_mixing = True  # the method below comes back here
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            found, others = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._is_mixing = False
+        self._take_settings_from_paths(found, sys.argv[1:] if args is None else args)
+        return found, others
+
+    def _take_settings_from_paths(self, found: argparse.Namespace, words: Sequence[str]) -> None:
+        """An option of many paths swallows the settings that follow it: give them to where the parser has settings."""
+        as_written = {Path(word): word for word in words}
+        settings = next((list_ for name in _SETTINGS if isinstance(list_ := getattr(found, name, None), list)), None)
+        for action in self._actions:
+            if settings is None or action.type is not Path or action.nargs not in ("+", "*"):
+                continue
+            paths: Sequence[Path] = getattr(found, action.dest) or []
+            swallowed = [path for path in paths if _SETTING.match(str(path)) and not path.exists()]
+            if 0 < len(swallowed) < len(paths):
+                setattr(found, action.dest, [path for path in paths if path not in swallowed])
+                settings += [as_written[path] for path in swallowed]
 
 
 def run_program(name: str, work: Callable[[], int]) -> int:

@@ -86,3 +86,18 @@ def test_expressions_are_computed() -> None:
 def test_other_expressions_are_refused(pattern: str, reason: str) -> None:
     with pytest.raises(ClusterError, match=reason):
         fill(pattern, {"server": 0, "device": 0})
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.0..1", ".node", "node..", f"{'x' * 64}.local", "user@", "user@a..b", "-x", "../x"]
+)
+def test_names_that_no_host_has(name: str) -> None:
+    with pytest.raises(ClusterError, match="is not the name of a host"):
+        check_host_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.0.1", "node-1.local.", f"{'x' * 63}.local", "me@node", "fe80::1%eth0", "::1", "n_1"]
+)
+def test_names_that_hosts_have(name: str) -> None:
+    check_host_name(name)

@@ -347,3 +347,24 @@ def test_signals_in_the_same_moment_are_one(
     monkeypatch.setattr(trainer_module, "_ONE_SIGNAL", 0.0)
     with pytest.raises(KeyboardInterrupt):
         make_trainer(lambda number: 3.0, callbacks=[Stopped()]).run()
+
+
+def test_a_step_that_fails_after_a_signal_is_the_end_that_was_wanted(
+    make_trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signal of a whole process group ends MindSpore's compilers of kernels too."""
+
+    def loss(number: int, is_asked: bool) -> float:
+        if number == 1:
+            if is_asked:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise RuntimeError("Response is empty\n\n- C++ Call Stack")
+        return 3.0
+
+    with pytest.raises(SystemExit) as end:
+        make_trainer(lambda number: loss(number, is_asked=True)).run()
+    assert end.value.code == 143
+    said = capsys.readouterr().err
+    assert "step 2 cannot be finished any more (Response is empty). The same command goes on" in said
+    with pytest.raises(RuntimeError, match="Response is empty"):
+        make_trainer(lambda number: loss(number, is_asked=False)).run()

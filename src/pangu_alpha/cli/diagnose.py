@@ -9,6 +9,7 @@ from pangu_alpha.cluster.watching.diagnosis import describe, diagnose
 from pangu_alpha.cluster.watching.exits import COMMAND
 from pangu_alpha.cluster.watching.status import describe as describe_status
 from pangu_alpha.cluster.watching.status import describe_unreadable, read_status
+from pangu_alpha.errors import ClusterError
 from pangu_alpha.reading import read_text
 from pangu_alpha.run_folder import CHECKPOINTS, LOGS
 
@@ -29,6 +30,11 @@ def run(arguments: argparse.Namespace) -> None:
     diagnosis = diagnose(output, arguments.attempt)
     for line in describe_unreadable(diagnosis.unreadable):
         print(line)
+    if not diagnosis.can_tell:
+        raise ClusterError(
+            "whether anything has failed cannot be told: no heartbeat and no exit code of a process can be read, and "
+            "no log that can be read ends in an error"
+        )
     if not diagnosis.failures:
         print("nothing has failed" + (", as far as can be read" if diagnosis.unreadable else ""))
         if arguments.attempt is None and diagnosis.others:

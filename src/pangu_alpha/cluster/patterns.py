@@ -17,6 +17,8 @@ MAX_NAMES = 100_000
 """That one pattern, or one list of numbers, may stand for: no cluster has as many servers."""
 _MAX_PATTERN = 200
 """Characters of a pattern: what an address can follow from is shorter."""
+_MAX_LABEL = 63
+"""Characters between two dots of a name (RFC 1035, section 2.3.4)."""
 _NAME = re.compile(r"(?:\w[\w.+-]*@)?[\w:][\w.:%-]*")
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -67,7 +69,10 @@ def check_host_name(name: str) -> None:
 
 def is_host_name(name: str) -> bool:
     """Whether `name` may be the name, the address or USER@NAME of a host."""
-    return len(name) <= _MAX_PATTERN and _NAME.fullmatch(name) is not None
+    if len(name) > _MAX_PATTERN or _NAME.fullmatch(name) is None:
+        return False
+    labels = name.rpartition("@")[2].removesuffix(".").split(".")
+    return all(0 < len(label) <= _MAX_LABEL for label in labels)
 
 
 def numbers_of(text: str) -> list[int]:

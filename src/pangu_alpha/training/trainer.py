@@ -125,7 +125,8 @@ class Trainer:
                 callback.on_start(self)
             self._report("compiling", self.progress.step)
             while self.progress.step < self.config.train.steps and self.stop_signal is None:
-                metrics = self._train_one_step()
+                with self._ending_in_a_step():
+                    metrics = self._train_one_step()
                 self._report("training", self.progress.step)
                 for callback in self.callbacks:
                     callback.on_step(self, metrics)
@@ -333,6 +334,22 @@ class Trainer:
                 "checkpoint is finite; start again with a lower schedule.learning_rate, or with "
                 "model.compute_dtype=bfloat16 or float32 in a new output directory"
             )
+
+    @contextmanager
+    def _ending_in_a_step(self) -> Iterator[None]:
+        """A step that fails once a signal has come is an end, not a failure: the signal has reached the processes too
+        that MindSpore compiles kernels with, or other ranks, without which no step can be finished."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self._wanted_signal is None:
+                raise
+            what = (str(error).strip() or "RuntimeError").splitlines()[0]
+            say(
+                f"stopped by {signal_name(self._wanted_signal)}: step {self.progress.step + 1} cannot be finished any "
+                f"more ({what}). The same command goes on from the last checkpoint"
+            )
+            raise SystemExit(128 + self._wanted_signal) from error
 
     @contextmanager
     def _catching_signals(self) -> Iterator[None]:

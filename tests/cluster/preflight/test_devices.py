@@ -116,3 +116,8 @@ def test_without_npus(monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = check_devices("ascend", range(8))[0]
     assert finding.state == "bad"
     assert "8 devices" in finding.found
+
+
+def test_gpus_are_said_not_to_be_looked_at() -> None:
+    (finding,), _ = check_devices("gpu", None)
+    assert (finding.state, finding.what) == ("skipped", "GPUs") and "the training says at its start" in finding.found

@@ -210,6 +210,38 @@ def test_a_folder_of_logs_that_cannot_be_read(failed_run: RecordedRun, capsys: p
     assert f"cannot be read: {logs}: Not a directory" in out and "nothing has failed, as far as can be read" in out
 
 
+def test_where_nothing_can_be_read_nothing_is_called_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "heartbeats").mkdir()
+    (tmp_path / "heartbeats" / "rank_0.json").write_text("{}")
+    assert main(["diagnose", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "rank_0.json: not a record: it lacks rank, num_ranks, phase" in said.out
+    assert "whether anything has failed cannot be told" in said.err and "nothing has failed" not in said.out
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "F0506 10:11:12.123456    12 foo.cc:12] Check failed: x == y (1 vs. 2)",
+        "Aborted!",
+        "Segmentation fault (core dumped)",
+        "Fatal Python error: Bus error",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+    ],
+)
+def test_a_log_alone_tells_of_a_death_and_never_of_health(
+    last: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs" / "rank_0.log"
+    log.write_text(f"step 1 loss 9.1\n{last}\n")
+    (failure,) = diagnose(tmp_path).failures
+    assert last in failure.evidence
+    log.write_text("step 1 loss 9.1\nstep 2 loss 9.0\n")
+    assert main(["diagnose", str(tmp_path)]) == 2
+    assert "no heartbeat and no exit code of a process can be read" in capsys.readouterr().err
+
+
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="give the output directory"):
         diagnose(tmp_path / "nowhere")

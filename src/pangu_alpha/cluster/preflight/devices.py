@@ -40,11 +40,13 @@ def check_devices(device: DeviceKind, expected: Collection[int] | None) -> tuple
         The findings, and the driver's version and the number of NPUs, by name.
     """
     none = {"NPU driver": "none", "number of NPUs": "0"}
+    if device == "gpu":
+        return [skipped("GPUs", "not looked at: the training says at its start whether MindSpore can use them")], none
     if device != "ascend":
         return [skipped("NPUs", f"the recipe's device is {device}")], none
     if shutil.which("npu-smi") is None:
         if expected is None:
-            return [skipped("NPUs", "no npu-smi here")], none
+            return [skipped("NPUs", "no npu-smi here: this machine cannot train the recipe itself")], none
         found = f"no npu-smi, but the rank table gives this server {len(expected)} devices"
         return [bad("NPUs", found, "install the Ascend driver, or add its `npu-smi` to PATH")], none
     try:

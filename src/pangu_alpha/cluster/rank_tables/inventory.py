@@ -151,7 +151,7 @@ def _read_yaml(path: Path) -> list[Server]:
         where = ".".join(str(part) for part in detail["loc"]) or "the file"
         raise ClusterError(
             f"{path}: {where}: {detail['msg'][0].lower()}{detail['msg'][1:]}; an inventory has `racks: {{NAME: "
-            "SERVERS}}` and, unless these list addresses, `devices` and `device_ip`"
+            "SERVERS}` and, unless these list addresses, `devices` and `device_ip`"
         ) from error
     try:
         hosts = [host for rack, members in inventory.racks.items() for host in _hosts_of(rack, members)]

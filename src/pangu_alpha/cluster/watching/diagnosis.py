@@ -92,6 +92,8 @@ class Diagnosis:
     """What is different in the settings of ranks that do not have those of most ranks."""
     unreadable: Mapping[str, str]
     """Why a file or a folder tells nothing, by its path."""
+    can_tell: bool
+    """Whether anything says of any process how it is or ended; a log alone, without an error, does not."""
 
 
 def diagnose(output: Path, attempt: int | None = None) -> Diagnosis:
@@ -113,13 +115,20 @@ def diagnose(output: Path, attempt: int | None = None) -> Diagnosis:
     except ClusterError as error:  # it says less without them
         odd, unreadable["settings"] = {}, str(error)
     failures, others = [], defaultdict(list)
-    for traces in read_traces(logs, records, unreadable):
+    all_traces = read_traces(logs, records, unreadable)
+    for traces in all_traces:
         failure = _examine(traces, odd, time.time())
         if failure is not None:
             failures.append(failure)
         elif traces.record is not None:
             others[last_words(traces.record)].append(traces.record.rank)
-    return Diagnosis(_in_order(failures), {words: tuple(ranks) for words, ranks in others.items()}, odd, unreadable)
+    return Diagnosis(
+        failures=_in_order(failures),
+        others={words: tuple(ranks) for words, ranks in others.items()},
+        settings=odd,
+        unreadable=unreadable,
+        can_tell=bool(failures) or any(traces.record or traces.end for traces in all_traces),
+    )
 
 
 def describe(diagnosis: Diagnosis) -> str:

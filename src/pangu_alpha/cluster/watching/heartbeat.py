@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -103,11 +103,13 @@ class Heartbeat:
         values = read_json(path)
         if not isinstance(values, dict):
             raise ValueError("not a record")
+        missing = [field.name for field in fields(cls) if field.default is MISSING and field.name not in values]
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if missing or unknown:
+            what = f"it lacks {', '.join(missing)}" if missing else f"it has {min(unknown)[:40]!r}"
+            raise ValueError(f"not a record: {what}")
         check_values(values, _CHECKS)
-        try:
-            record = cls(**values)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+        record = cls(**values)
         if path.stem != f"rank_{record.rank}":
             raise ValueError(f"rank is {record.rank}, and its name says another one")
         return record

@@ -39,8 +39,14 @@ _MAX_LEVEL = 160
 """Characters of a line that its level is among: paths and times stand before it."""
 _EXCEPTION = r"^(?:\[?[\w .:=-]+[\])]:? *)?(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b(?:: *\S|$)"
 _RAISED = re.compile(_EXCEPTION)
+_DEATH = (
+    r"^F\d{4} \d\d:\d\d:|^terminate called\b|^Fatal Python error\b"
+    r"|^(?:Aborted|Bus error|Floating point exception|Illegal instruction|Killed|Segmentation fault)!?"
+    r"(?: \(core dumped\))?$"
+)
+"""The last words of a process of its runtime (glog, C++, Python), or its shell's."""
 _STRONG = re.compile(
-    r"\[(?:ERROR|CRITICAL|EXCEPTION|FATAL|Error)\]|\bERROR\b|\bCRITICAL\b|\bFATAL\b"
+    rf"\[(?:ERROR|CRITICAL|EXCEPTION|FATAL|Error)\]|\bERROR\b|\bCRITICAL\b|\bFATAL\b|{_DEATH}"
     rf"|{_EXCEPTION}|\b(?:E[A-Z1-9]\d{{4}}|EE8888)\b"
 )
 """A line that says by its form that it is an error."""

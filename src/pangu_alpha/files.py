@@ -117,6 +117,17 @@ def files_below(folder: Path, with_hidden: bool = True) -> Iterator[Path]:
     yield from _files_below(folder, with_hidden, frozenset())
 
 
+def texts_below(folder: Path) -> Iterator[Path]:
+    """`files_below` without hidden ones, and each file once, however many links lead to it or to its folder: what is
+    read twice is learnt twice."""
+    seen: set[Path] = set()
+    for file in files_below(folder, with_hidden=False):
+        place = file.resolve()
+        if place not in seen:
+            seen.add(place)
+            yield file
+
+
 def _files_below(folder: Path, with_hidden: bool, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     try:
         status, entries = folder.stat(), sorted(folder.iterdir())

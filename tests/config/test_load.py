@@ -178,6 +178,21 @@ class TestOverrides:
         text = message(values, override)
         assert said in text and len(text) < 6000
 
+    @pytest.mark.parametrize("word", ["yes", "no", "on", "off", "true", "false"])
+    @pytest.mark.parametrize(
+        "key", ["train.steps", "schedule.learning_rate", "schedule.warmup_steps", "parallel.dp", "model.dropout"]
+    )
+    def test_a_word_for_true_or_false_is_no_number(self, values: dict[str, Any], key: str, word: str) -> None:
+        truth = "true" if word in ("yes", "on", "true") else "false"
+        assert f"{key}: {truth} (which YAML also writes yes, no, on and off) is no value of it" in message(
+            values, f"{key}={word}"
+        )
+
+    def test_it_is_none_in_a_source_or_a_range_either(self, values: dict[str, Any]) -> None:
+        assert "data.train.0.weight: true (which" in message(values, "data.train=[{path: x, weight: yes}]")
+        assert "data.skip_samples: false (which" in message(values, "data.skip_samples=[[no, yes]]")
+        assert build_config(values, ["fuse_operators=no"]).fuse_operators is False
+
     def test_a_date_is_a_name(self, values: dict[str, Any]) -> None:
         assert build_config(values, ["output=2024-13-45"]).output == Path("2024-13-45")
 

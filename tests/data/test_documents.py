@@ -59,6 +59,17 @@ def test_linked_folders_are_read_and_circles_end(tmp_path: Path) -> None:
         read_texts([tmp_path / "text"])
 
 
+def test_what_two_links_lead_to_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    (tmp_path / "far" / "b.txt").write_text("乙", encoding="utf-8")
+    (tmp_path / "far" / "deep" / "c.txt").write_text("丙", encoding="utf-8")
+    for name, place in (("one", "far"), ("two", "far"), ("deep", "far/deep"), ("b.txt", "far/b.txt")):
+        (tmp_path / "text" / name).symlink_to(tmp_path / place)
+    assert list(read_texts([tmp_path / "text"])) == ["乙", "丙"]
+    assert list(read_texts([tmp_path / "far", tmp_path / "far"])) == ["乙", "丙"] * 2  # as the user has said
+
+
 READING = """
 import os, sys
 from pathlib import Path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from pangu_alpha.compiler.programs import compile_ranks
@@ -11,12 +9,11 @@ from pangu_alpha.config import RunConfig
 from pangu_alpha.config.load import build_config
 from pangu_alpha.planner.memory import stage_states
 
-SLOW = pytest.mark.skipif(not os.environ.get("PANGU_ALPHA_SLOW_TESTS"), reason="set PANGU_ALPHA_SLOW_TESTS=1")
 NUM_SAMPLES = 4
 """Of a micro-batch, on all ranks."""
 
 
-def recipe(num_micro_batches: int, optimizer_sharding: bool) -> RunConfig:
+def recipe(num_micro_batches: int, mp: int, optimizer_sharding: bool) -> RunConfig:
     """The scores of a layer's attention are more than all weights, and sixteen times the mask that layers share."""
     return build_config(
         {
@@ -30,17 +27,19 @@ def recipe(num_micro_batches: int, optimizer_sharding: bool) -> RunConfig:
                 "num_micro_batches": num_micro_batches,
             },
             "schedule": {"learning_rate": 1e-3, "end_learning_rate": 1e-4, "warmup_steps": 2, "decay_steps": 10},
-            "parallel": {"dp": 2, "optimizer_sharding": optimizer_sharding, "rematerialisation": "whole"},
+            "parallel": {"dp": 2, "mp": mp, "optimizer_sharding": optimizer_sharding, "rematerialisation": "whole"},
         },
         [],
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("optimizer_sharding", [True, pytest.param(False, marks=SLOW)])
-def test_micro_batches_cost_the_sums_of_the_gradients_and_nothing_else(optimizer_sharding: bool) -> None:
+@pytest.mark.parametrize(("most", "mp", "optimizer_sharding"), [(2, 1, True), (4, 2, False)])
+def test_micro_batches_cost_the_sums_of_the_gradients_and_nothing_else(
+    most: int, mp: int, optimizer_sharding: bool
+) -> None:
     peaks, sums = [], []
-    for num_micro_batches in (1, 2):
-        config = recipe(num_micro_batches, optimizer_sharding)
+    for num_micro_batches in (1, most):
+        config = recipe(num_micro_batches, mp, optimizer_sharding)
         (compiled,) = compile_ranks(config, [0], level=1)
         peak, (state,) = compiled.measured.device_memory, stage_states(config)
         assert peak is not None and peak > 2 * state.num_device_bytes

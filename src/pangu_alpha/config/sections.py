@@ -6,9 +6,9 @@ Units are in the attribute docstrings. Counts begin with `num_`. An unknown key 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 DeviceKind = Literal["cpu", "ascend", "gpu"]
 MAX_DEVICES = 131_072
@@ -21,6 +21,22 @@ class Settings(BaseModel):
     """Base of all settings: frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_word_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """YAML reads yes, no, on and off as true and false, which would count as 1 and 0."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if bool not in (annotation, *get_args(annotation)) and (found := _first_bool(value)) is not None:
+            raise ValueError(f"{str(found).lower()} (which YAML also writes yes, no, on and off) is no value of it")
+        return value
+
+
+def _first_bool(value: object) -> bool | None:
+    """`value` if it is true or false, or the first that is in a list of it; sections in it look for themselves."""
+    if isinstance(value, list | tuple):
+        return next((found for item in value if (found := _first_bool(item)) is not None), None)
+    return value if isinstance(value, bool) else None
 
 
 class ModelConfig(Settings):

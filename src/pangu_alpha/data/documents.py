@@ -17,7 +17,7 @@ from typing import Any
 import zstandard
 
 from pangu_alpha.errors import DataError
-from pangu_alpha.files import files_below
+from pangu_alpha.files import texts_below
 from pangu_alpha.reading import open_file, parse_json
 
 ENDINGS = (".txt", ".jsonl", ".jsonl.zst")
@@ -39,7 +39,7 @@ class Document:
 def find_files(paths: Iterable[Path]) -> list[Path]:
     """The text files that `paths` mean: a directory stands for its text files, sorted, hidden ones left out.
 
-    Folders that are links are followed.
+    Links are followed; a file that several lead to is meant once.
 
     Raises:
         DataError: a path does not exist, has an unknown ending, or is a directory without text files; a folder in one
@@ -49,7 +49,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             try:
-                inside = [entry for entry in files_below(path, with_hidden=False) if _is_text(entry)]
+                inside = [entry for entry in texts_below(path) if _is_text(entry)]
             except OSError as error:
                 raise DataError(
                     f"{error.filename}: cannot be read: {error.strerror}. Make it readable, or name "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangu_alpha.errors import ConfigError, DataError
-from pangu_alpha.files import files_below
+from pangu_alpha.files import texts_below
 from pangu_alpha.reading import open_file
 
 ENDINGS = {
@@ -134,7 +134,7 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path.absolute()]
     try:
-        files = [file.absolute() for file in files_below(path, with_hidden=False) if format_of(file)]
+        files = [file.absolute() for file in texts_below(path) if format_of(file)]
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}. Make it readable") from error
     if not files:

@@ -130,10 +130,10 @@ def test_an_option_of_many_paths_leaves_settings_to_others(
         parser.add_argument("--recipe", nargs="+")
     parser.add_argument("--text", nargs="+", type=Path)
     before = ["train.seed=2"] if dest == "overrides" else ["--recipe", "train.seed=2"]
-    words = [*before, "--text", "a.txt", "train.steps=1", "odd.name=1", "device=cpu", "data_url=s3://a//b/", "b"]
+    words = [*before, "--text", "a.txt", "optimizer.beta2=1", "odd.name=1", "device=cpu", "data_url=s3://a//b/", "b"]
     found = parser.parse_args(words)
     assert found.text == [Path("a.txt"), Path("odd.name=1"), Path("b")]
-    assert getattr(found, dest) == ["train.seed=2", "train.steps=1", "device=cpu", "data_url=s3://a//b/"]
+    assert getattr(found, dest) == ["train.seed=2", "optimizer.beta2=1", "device=cpu", "data_url=s3://a//b/"]
     assert parser.parse_args([*before, "--text", "a.b=c"]).text == [Path("a.b=c")]  # the only one: no such file
 
 

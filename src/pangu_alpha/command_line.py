@@ -51,7 +51,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
 }
 """Modules that only a part of the project needs, and the extra of `pyproject.toml` that brings each."""
-_SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)*=")
+_SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=")
 _SETTINGS = ("overrides", "recipe")
 """Names of what holds settings: a list of them, or a list of a recipe and its settings."""
 _MAX_NAME = 200

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -117,11 +117,11 @@ def files_below(folder: Path, with_hidden: bool = True) -> Iterator[Path]:
     yield from _files_below(folder, with_hidden, frozenset())
 
 
-def texts_below(folder: Path) -> Iterator[Path]:
-    """`files_below` without hidden ones, and each file once, however many links lead to it or to its folder: what is
-    read twice is learnt twice."""
+def texts_below(folder: Path, is_text: Callable[[Path], object]) -> Iterator[Path]:
+    """Those of `files_below` whose names `is_text` takes, without hidden ones, and each file once, however many links
+    lead to it or to its folder: what is read twice is learnt twice."""
     seen: set[Path] = set()
-    for file in files_below(folder, with_hidden=False):
+    for file in filter(is_text, files_below(folder, with_hidden=False)):
         place = file.resolve()
         if place not in seen:
             seen.add(place)

@@ -67,6 +67,8 @@ def test_what_two_links_lead_to_is_read_once(tmp_path: Path) -> None:
     for name, place in (("one", "far"), ("two", "far"), ("deep", "far/deep"), ("b.txt", "far/b.txt")):
         (tmp_path / "text" / name).symlink_to(tmp_path / place)
     assert list(read_texts([tmp_path / "text"])) == ["乙", "丙"]
+    (tmp_path / "text" / "a_name_of_no_text").symlink_to(tmp_path / "far" / "b.txt")  # comes first, and is not read
+    assert list(read_texts([tmp_path / "text"])) == ["乙", "丙"]
     assert list(read_texts([tmp_path / "far", tmp_path / "far"])) == ["乙", "丙"] * 2  # as the user has said
 
 

@@ -49,7 +49,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             try:
-                inside = [entry for entry in texts_below(path) if _is_text(entry)]
+                inside = list(texts_below(path, _is_text))
             except OSError as error:
                 raise DataError(
                     f"{error.filename}: cannot be read: {error.strerror}. Make it readable, or name "

@@ -134,7 +134,7 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path.absolute()]
     try:
-        files = [file.absolute() for file in texts_below(path) if format_of(file)]
+        files = [file.absolute() for file in texts_below(path, format_of)]
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}. Make it readable") from error
     if not files:

@@ -94,6 +94,18 @@ def elsewhere(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[7]", b"[" * 60_000], ids=["empty", "bytes", "list", "nested"])
+def test_a_holder_that_cannot_be_read_is_still_one(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lock"
+    path.write_bytes(content)
+    with path.open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LockError, match="the run is in use by"), only_one(path, "the run", "wait"):
+            pass
+    with only_one(path, "the run", "wait"):
+        pass
+
+
 def test_a_holder_on_another_host_is_seen_by_its_beats(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touching = "import os, sys, time\nwhile True: os.utime(sys.argv[1]); time.sleep(0.1)"
     written = elsewhere.stat().st_mtime_ns

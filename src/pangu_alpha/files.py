@@ -95,7 +95,7 @@ def is_sealed(folder: Path, note: str) -> bool:
         return sealed["note"] == note and all(
             file_sha256(folder / name) == checksum for name, checksum in sealed["files"].items()
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return False
 
 

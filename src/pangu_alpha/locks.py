@@ -23,6 +23,7 @@ from typing import Any
 
 from pangu_alpha.console import say
 from pangu_alpha.errors import LockError
+from pangu_alpha.reading import parse_json
 
 BEAT = 5.0
 """Seconds between the touches of a holder."""
@@ -134,7 +135,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 def _read(file: int) -> dict[str, Any]:
     try:
-        found = json.loads(os.pread(file, 1 << 16, 0))
+        found = parse_json(os.pread(file, 1 << 16, 0).decode())
     except ValueError:  # empty, or being written
         return {}
     return found if isinstance(found, dict) else {}

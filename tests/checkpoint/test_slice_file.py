@@ -105,6 +105,13 @@ def test_a_file_that_was_cut_off_is_refused(written: tuple[Path, Seal], tmp_path
     assert caught and set(Path("/proc/self/fd").iterdir()) <= before, "the file is still open"
 
 
+def test_a_head_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((200_000).to_bytes(8, "little") + b"[" * 200_000)
+    with pytest.raises(DamagedError, match="its head cannot be read"):
+        SliceFile(path, None)
+
+
 def test_another_file_of_the_same_length_is_refused(tmp_path: Path) -> None:
     """As a stale file of another attempt would be."""
     seals = []

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pangu_alpha.corpus.plan_file import begin, make_plan
 from pangu_alpha.corpus.recipe import Recipe
 from pangu_alpha.corpus.work import Work, of_piece, save, write_result
-from pangu_alpha.errors import CorpusError
+from pangu_alpha.errors import ConfigError, CorpusError
 
 
 def test_a_result_that_is_cut_off_is_noticed(tmp_path: Path) -> None:
@@ -26,6 +27,13 @@ def test_a_result_that_is_cut_off_is_noticed(tmp_path: Path) -> None:
     bands.write_bytes(bands.read_bytes()[:-8])
     with pytest.raises(CorpusError, match=r"bands\.npy has 920 bytes and not 928"):
         work.counts("clean", 0)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000], ids=["empty", "list", "nothing", "nested"])
+def test_a_plan_that_is_damaged_is_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"plan\.json is damaged .*choose another --output"):
+        begin(tmp_path, make_plan(Recipe(), []))
 
 
 def test_a_result_that_fails_is_not_there(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ import pytest
 from pangu_alpha.quickstart.stages import Stages
 
 
-def test_damaged_memory_means_every_stage_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("content", [b"", b"[1]", b"[" * 100_000], ids=["empty", "list", "nested"])
+def test_damaged_memory_means_every_stage_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
     product = tmp_path / "product"
     work = iter("123")
 
@@ -20,7 +23,7 @@ def test_damaged_memory_means_every_stage_again(tmp_path: Path, capsys: pytest.C
 
     run(1)
     run(1)
-    (tmp_path / "stages.json").write_bytes(b"")
+    (tmp_path / "stages.json").write_bytes(content)
     run(2)
     assert "stages.json is damaged" in capsys.readouterr().err
     product.write_bytes(b"")  # left by a power cut

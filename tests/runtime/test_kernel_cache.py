@@ -46,6 +46,12 @@ def test_a_torn_file_takes_its_kernel_along(
     assert f"Fused_Add_1 in {cache / 'akg_kernel_meta'} is damaged" in capsys.readouterr().err
 
 
+def test_a_description_that_is_nested_too_deeply_is_damaged(cache: Path) -> None:
+    (cache / "akg_kernel_meta" / "Fused_Add_1.json").write_bytes(b"[" * 100_000)
+    assert prepare_kernel_cache(cache)
+    assert list((cache / "akg_kernel_meta").iterdir()) == []
+
+
 def test_one_bit_of_a_library_is_noticed(cache: Path) -> None:
     path = cache / "akg_kernel_meta" / "Fused_Add_1.so"
     content = bytearray(path.read_bytes())

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pangu_alpha.errors import CheckpointError, DamagedError
 from pangu_alpha.parallel.parameters import Shape
 from pangu_alpha.parallel.parts import Box
-from pangu_alpha.reading import open_file
+from pangu_alpha.reading import open_file, parse_json
 
 BLOCK_BYTES = 1 << 20
 """About the size of what has a checksum: as many whole rows as fit, at least one."""
@@ -134,9 +134,9 @@ class SliceFile:
         if seal is not None and xxhash.xxh3_64_hexdigest(head) != seal.head:
             raise DamagedError(f"{self.path} is damaged: its head is not what was written. {_WAY_OUT}")
         try:
-            fields: dict[str, Any] = json.loads(head[8:])
+            fields: dict[str, Any] = parse_json(head[8:].decode())
             metadata = fields.pop("__metadata__", None) or {}
-            self._checksums: dict[str, str] = json.loads(metadata["checksums"]) if seal is not None else {}
+            self._checksums: dict[str, str] = parse_json(metadata["checksums"]) if seal is not None else {}
             self.shapes: dict[str, Shape] = {name: tuple(item["shape"]) for name, item in fields.items()}
             """Of each tensor in the file."""
             self._begin = {name: start + item["data_offsets"][0] for name, item in fields.items()}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pangu_alpha.errors import ConfigError, DataError
 from pangu_alpha.files import file_sha256, remove, write_text
+from pangu_alpha.reading import read_json
 from pangu_alpha.run_folder import METRICS
 
 if TYPE_CHECKING:
@@ -170,7 +170,10 @@ def _score(
     _stage(stages, f"network_{folder.name}_{seed}", run / METRICS, "train", str(recipe), inputs=text, made=run)
     words = ("--checkpoint", str(run), "--input", str(arguments.dev), "--json", str(scores))
     _stage(stages, f"score_{folder.name}_{seed}", scores, "evaluate", "perplexity", *words)
-    return [(nats, count) for nats, count in json.loads(scores.read_text(encoding="utf-8"))["parts"]]
+    try:
+        return [(nats, count) for nats, count in read_json(scores)["parts"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{scores} is damaged ({error!r}): remove it, and it is made again") from error
 
 
 def _learn_tokenizer(arguments: argparse.Namespace, stages: Stages) -> Path:

@@ -17,6 +17,7 @@ from pangu_alpha.corpus.sources import Piece, Span
 from pangu_alpha.corpus.work import Work
 from pangu_alpha.errors import ConfigError
 from pangu_alpha.files import file_sha256, write_text
+from pangu_alpha.reading import parse_json
 
 PLAN = "plan.json"
 _PACKAGES = (
@@ -91,7 +92,10 @@ def read_work(output: Path) -> Work:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        # Not `read_json`: there is no bound for the number of input files.
+        plan = parse_json(path.read_text(encoding="utf-8"))
+        if not isinstance(plan, dict) or not {"recipe", "pieces"} <= plan.keys():
+            raise ValueError("it is not a plan: recipe or pieces are missing")
     except ValueError as error:
         raise ConfigError(f"{path} is damaged ({error}): choose another --output, or remove {path.parent}") from error
     return plan

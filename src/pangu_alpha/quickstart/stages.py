@@ -20,6 +20,7 @@ from types import FrameType
 from pangu_alpha.console import duration
 from pangu_alpha.errors import PanguError
 from pangu_alpha.files import write_text
+from pangu_alpha.reading import read_json
 
 BIN = Path(os.path.relpath(sys.executable)).parent
 """Where the commands of this Python are, as a user in this directory types it."""
@@ -78,7 +79,7 @@ class Stages:
 def _remembered(path: Path) -> dict[str, str]:
     """What stages.json says of earlier starts."""
     try:
-        done = json.loads(path.read_bytes())
+        done = read_json(path)
         if isinstance(done, dict):
             return done
     except FileNotFoundError:

@@ -6,13 +6,13 @@ disk has left empty or torn.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
 
 from pangu_alpha.console import say
 from pangu_alpha.files import file_sha256
+from pangu_alpha.reading import read_json
 
 _KERNELS = "akg_kernel_meta"
 """MindSpore's name for the folder of the kernels."""
@@ -55,8 +55,8 @@ def _damaged(folder: Path) -> set[str]:
 
 def _is_whole(path: Path) -> bool:
     try:
-        description = json.loads(path.read_bytes())
-        json.loads(path.with_suffix(".info").read_bytes())
+        description = read_json(path)
+        read_json(path.with_suffix(".info"))
         return bool(
             description["sha256"] == file_sha256(path.with_suffix(".so"))
             and description["objSha256"] == file_sha256(path.with_suffix(".o"))

@@ -178,4 +178,5 @@ class SumOfSquares(nn.Cell):
         if not self.in_parts:
             return self.sum(self.square(x))
         flat = self.reshape(x, (1, -1))
-        return self.reshape(self.dot(flat, flat), ())
+        # Not a Reshape to a scalar: MindSpore would build a new fused kernel for it at every start.
+        return self.dot(flat, flat)[0, 0]

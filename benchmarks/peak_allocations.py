@@ -23,6 +23,8 @@ from pathlib import Path
 from pangu_alpha.compiler.server import CompileJob, compile_rank
 from pangu_alpha.compiler.standin import simulated_environment
 from pangu_alpha.config.load import load_config
+from pangu_alpha.errors import PanguError
+from pangu_alpha.topology.mesh import Mesh
 
 _FOLDER = "PANGU_ALPHA_ALLOCATIONS"
 """The environment variable that tells the compiling process its folder."""
@@ -85,14 +87,20 @@ def fullest(found: list[Block]) -> int:
 def main() -> None:
     """Record, or print the fullest moment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    parser.add_argument("--rank", type=int, default=0, metavar="R")
+    parser.add_argument("recipe", help="a YAML file or the name of a shipped recipe")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that replace the recipe's")
+    parser.add_argument("--rank", type=int, default=0, metavar="R", help="default: 0")
     parser.add_argument("--rows", type=int, default=40, metavar="N", help="blocks to print; default: 40")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if _FOLDER in os.environ:
         record(arguments.rank, arguments.recipe, arguments.overrides)
-    config = load_config(arguments.recipe, arguments.overrides)
+    try:
+        config = load_config(arguments.recipe, arguments.overrides)
+        Mesh.of(config.parallel).place(arguments.rank)  # refuses a rank that is not there
+    except PanguError as error:
+        sys.exit(str(error))
+    if config.parallel.num_devices == 1 or arguments.rows < 0:
+        sys.exit("give a recipe of more than one rank, and --rows from 0")
     recipe = Path(arguments.recipe)
     words = [str(recipe.resolve()) if recipe.exists() else arguments.recipe, *arguments.overrides]
     with tempfile.TemporaryDirectory() as folder:

@@ -94,6 +94,12 @@ def elsewhere(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_command_that_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["pangu", "train", "a\udcff"])
+    with only_one(tmp_path / "lock", "the run", "wait"):
+        pass
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[7]", b"[" * 60_000], ids=["empty", "bytes", "list", "nested"])
 def test_a_holder_that_cannot_be_read_is_still_one(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "lock"

@@ -89,7 +89,7 @@ def _take(path: Path) -> int | dict[str, Any]:
             return holder
         with suppress(OSError):  # a full disk: the lock holds, but cannot say for whom
             os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps(_myself(), ensure_ascii=False).encode(), 0)
+            os.pwrite(file, json.dumps(_myself()).encode(), 0)  # in ASCII: a word of the command may be no text
         return file
 
 

@@ -105,10 +105,29 @@ def test_a_file_that_was_cut_off_is_refused(written: tuple[Path, Seal], tmp_path
     assert caught and set(Path("/proc/self/fd").iterdir()) <= before, "the file is still open"
 
 
-def test_a_head_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"[" * 200_000,
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": []}}',
+        b'{"a": {"dtype": "F32", "shape": ["q"], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0.5, 4]}}',
+        b'{"a": 7}',
+    ],
+    ids=["nested", "no offsets", "shape", "offset", "number"],
+)
+def test_a_head_of_another_form_is_refused(tmp_path: Path, head: bytes) -> None:
     path = tmp_path / "model.safetensors"
-    path.write_bytes((200_000).to_bytes(8, "little") + b"[" * 200_000)
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
     with pytest.raises(DamagedError, match="its head cannot be read"):
+        SliceFile(path, None)
+
+
+def test_types_that_are_no_words_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    head = b'{"a": {"dtype": 7, "shape": [1], "data_offsets": [0, 4]}}'
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    with pytest.raises(DamagedError, match="holds 7; a checkpoint's tensors are F32"):
         SliceFile(path, None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pangu_alpha.corpus.plan_file import begin, make_plan
+from pangu_alpha.corpus.plan_file import begin, make_plan, read_work
 from pangu_alpha.corpus.recipe import Recipe
 from pangu_alpha.corpus.work import Work, of_piece, save, write_result
 from pangu_alpha.errors import ConfigError, CorpusError
@@ -29,11 +29,22 @@ def test_a_result_that_is_cut_off_is_noticed(tmp_path: Path) -> None:
         work.counts("clean", 0)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000], ids=["empty", "list", "nothing", "nested"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "[" * 100_000, '{"recipe": {}, "pieces": 5}', '{"recipe": 5, "pieces": []}'],
+    ids=["empty", "list", "nothing", "nested", "no pieces", "no recipe"],
+)
 def test_a_plan_that_is_damaged_is_a_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(ConfigError, match=r"plan\.json is damaged .*choose another --output"):
         begin(tmp_path, make_plan(Recipe(), []))
+
+
+@pytest.mark.parametrize("text", ['{"recipe": {}, "pieces": [1]}', '{"recipe": {"seed": []}, "pieces": []}'])
+def test_so_it_is_for_who_reads_it_later(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"plan\.json is damaged .*choose another --output"):
+        read_work(tmp_path)
 
 
 def test_a_result_that_fails_is_not_there(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,11 @@ class SliceFile:
             fields: dict[str, Any] = parse_json(head[8:].decode())
             metadata = fields.pop("__metadata__", None) or {}
             self._checksums: dict[str, str] = parse_json(metadata["checksums"]) if seal is not None else {}
-            self.shapes: dict[str, Shape] = {name: tuple(item["shape"]) for name, item in fields.items()}
+            self.shapes: dict[str, Shape] = {name: tuple(map(index, item["shape"])) for name, item in fields.items()}
             """Of each tensor in the file."""
-            self._begin = {name: start + item["data_offsets"][0] for name, item in fields.items()}
-            others = {item["dtype"] for item in fields.values()} - {"F32"}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._begin = {name: start + index(item["data_offsets"][0]) for name, item in fields.items()}
+            others = {str(item["dtype"]) for item in fields.values()} - {"F32"}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise DamagedError(f"{self.path} is damaged: its head cannot be read ({error!r}). {_WAY_OUT}") from error
         if others:
             words = ", ".join(sorted(others))

@@ -81,24 +81,36 @@ def begin(output: Path, plan: dict[str, Any]) -> Work:
 
 @lru_cache(maxsize=4)
 def read_work(output: Path) -> Work:
-    """What the plan in a corpus's folder says."""
+    """What the plan in a corpus's folder says.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
     plan = _read(output / PLAN)
-    pieces = tuple(
-        Piece(number, source, tuple(Span(Path(path), *rest) for path, *rest in spans))
-        for number, (source, spans) in enumerate(plan["pieces"])
-    )
-    return Work(output, Recipe.model_validate(plan["recipe"]), pieces)
+    try:
+        pieces = tuple(
+            Piece(number, source, tuple(Span(Path(path), *rest) for path, *rest in spans))
+            for number, (source, spans) in enumerate(plan["pieces"])
+        )
+        return Work(output, Recipe.model_validate(plan["recipe"]), pieces)
+    except (ValueError, TypeError) as error:  # pydantic's is a ValueError
+        raise _damaged(output / PLAN, "its recipe or its pieces are of another form") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         # Not `read_json`: there is no bound for the number of input files.
         plan = parse_json(path.read_text(encoding="utf-8"))
-        if not isinstance(plan, dict) or not {"recipe", "pieces"} <= plan.keys():
-            raise ValueError("it is not a plan: recipe or pieces are missing")
     except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}): choose another --output, or remove {path.parent}") from error
+        raise _damaged(path, error) from error
+    kinds = {"recipe": dict, "pieces": list}
+    if not isinstance(plan, dict) or not all(isinstance(plan.get(key), kind) for key, kind in kinds.items()):
+        raise _damaged(path, "no plan: recipe or pieces are missing")
     return plan
+
+
+def _damaged(path: Path, why: object) -> ConfigError:
+    return ConfigError(f"{path} is damaged ({why}): choose another --output, or remove {path.parent}")
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], key: str) -> str:

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pangu_alpha.compiler.server import CompileJob, compile_rank
-from pangu_alpha.compiler.standin import simulated_environment
+from pangu_alpha.compiler.standin import simulated_environment, soc_for
 from pangu_alpha.config.load import load_config
 from pangu_alpha.errors import PanguError
 from pangu_alpha.topology.mesh import Mesh
 
-_FOLDER = "PANGU_ALPHA_ALLOCATIONS"
-"""The environment variable that tells the compiling process its folder."""
+_RECORDS = "PANGU_ALPHA_RECORDS_ALLOCATIONS"
+"""The environment variable that tells the compiling process that it is one."""
 _TRACKER = "_ZZN9mindspore6device7tracker20MemoryTrackerEnabled11getInstanceEvE8instance"
 _DUMP = "_ZN9mindspore6device7tracker20MemoryTrackerEnabled4DumpEm"
 
@@ -47,7 +47,10 @@ class Block:
 def record(rank: int, recipe: str, overrides: list[str]) -> None:
     """Compile the rank that the environment names and write the record below the working directory."""
     folder = Path.cwd()
-    compile_rank(CompileJob(rank, load_config(recipe, overrides), True, False, folder, folder / "log.txt"))
+    config = load_config(recipe, overrides)
+    compile_rank(
+        CompileJob(rank, config, plans_memory=True, with_validation=False, folder=folder, log=folder / "log.txt")
+    )
     # A simulated step that ends well leaves no record by itself: MindSpore's own function is called.
     lines = Path("/proc/self/maps").read_text().splitlines()
     library = ctypes.CDLL(next(line.split()[-1] for line in lines if "libmindspore_memory_pool" in line))
@@ -92,7 +95,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=0, metavar="R", help="default: 0")
     parser.add_argument("--rows", type=int, default=40, metavar="N", help="blocks to print; default: 40")
     arguments = parser.parse_intermixed_args()
-    if _FOLDER in os.environ:
+    if _RECORDS in os.environ:
         record(arguments.rank, arguments.recipe, arguments.overrides)
     try:
         config = load_config(arguments.recipe, arguments.overrides)
@@ -104,11 +107,12 @@ def main() -> None:
     recipe = Path(arguments.recipe)
     words = [str(recipe.resolve()) if recipe.exists() else arguments.recipe, *arguments.overrides]
     with tempfile.TemporaryDirectory() as folder:
-        environment = simulated_environment(arguments.rank, config.parallel.num_devices, 1) | {
+        soc = soc_for(config.model.compute_dtype)
+        environment = simulated_environment(arguments.rank, config.parallel.num_devices, 1, soc) | {
             "GLOG_v": "4",
             "OMP_NUM_THREADS": "1",
             "MS_ALLOC_CONF": f"memory_tracker:True,memory_tracker_path:{folder}",
-            _FOLDER: folder,
+            _RECORDS: "1",
         }
         command = [sys.executable, str(Path(__file__).resolve()), *words, "--rank", str(arguments.rank)]
         log = Path(folder) / "log.txt"

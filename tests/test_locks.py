@@ -97,7 +97,9 @@ def elsewhere(tmp_path: Path) -> Path:
 def test_a_command_that_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["pangu", "train", "a\udcff"])
     with only_one(tmp_path / "lock", "the run", "wait"):
-        pass
+        with pytest.raises(LockError, match=f"process {os.getpid()} on "), only_one(tmp_path / "lock", "it", "wait"):
+            pass
+        assert json.loads((tmp_path / "lock").read_text())["command"].endswith("train 'a\udcff'")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[7]", b"[" * 60_000], ids=["empty", "bytes", "list", "nested"])

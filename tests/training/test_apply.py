@@ -35,26 +35,22 @@ def recipe(num_micro_batches: int, mp: int, optimizer_sharding: bool) -> RunConf
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("most", "mp", "optimizer_sharding"), [(2, 1, True), (2, 1, False), (2, 2, False)])
-def test_micro_batches_cost_the_sums_of_the_gradients_and_nothing_else(
-    most: int, mp: int, optimizer_sharding: bool
-) -> None:
-    peaks, sums = [], []
-    for num_micro_batches in (1, most):
-        config = recipe(num_micro_batches, mp, optimizer_sharding)
-        (compiled,) = compile_ranks(config, [0], level=1)
-        peak, (state,) = compiled.measured.device_memory, stage_states(config)
-        assert peak is not None and peak > 2 * state.num_device_bytes
-        peaks.append(peak)
-        sums.append(state.device_bytes["gradient sums"])
-    assert sums[0] == 0 < sums[1]
-    assert peaks[1] <= 1.05 * (peaks[0] + sums[1])
+def peak(config: RunConfig) -> int:
+    """Bytes that MindSpore plans on rank 0's device at its fullest. The program is kept: a second question is free."""
+    (compiled,) = compile_ranks(config, [0], level=1)
+    assert compiled.measured.device_memory is not None
+    return compiled.measured.device_memory
+
+
+@pytest.mark.parametrize(("mp", "optimizer_sharding"), [(1, True), (1, False), (2, False)])
+def test_micro_batches_cost_the_sums_of_the_gradients_and_nothing_else(mp: int, optimizer_sharding: bool) -> None:
+    configs = [recipe(num_micro_batches, mp, optimizer_sharding) for num_micro_batches in (1, 2)]
+    (first,), (second,) = map(stage_states, configs)
+    assert first.device_bytes["gradient sums"] == 0 < second.device_bytes["gradient sums"]
+    assert peak(configs[0]) > 2 * first.num_device_bytes
+    assert peak(configs[1]) <= 1.05 * (peak(configs[0]) + second.device_bytes["gradient sums"])
 
 
 def test_the_peak_does_not_grow_with_the_number_of_micro_batches() -> None:
-    peaks = []
-    for num_micro_batches in (2, 4):
-        (compiled,) = compile_ranks(recipe(num_micro_batches, mp=2, optimizer_sharding=False), [0], level=1)
-        assert compiled.measured.device_memory is not None
-        peaks.append(compiled.measured.device_memory)
-    assert peaks[1] <= 1.01 * peaks[0]
+    two, four = (recipe(num_micro_batches, mp=2, optimizer_sharding=False) for num_micro_batches in (2, 4))
+    assert peak(four) <= 1.01 * peak(two)

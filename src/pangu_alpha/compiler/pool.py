@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pangu_alpha.compiler.server import RESULTS, CompileJob
-from pangu_alpha.compiler.standin import Level, simulated_environment
+from pangu_alpha.compiler.standin import Level, simulated_environment, soc_for
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import CompileError
 from pangu_alpha.files import aside_of, seal
@@ -42,7 +42,7 @@ class Compilers:
             CompileError: the stand-in for CANN cannot be built.
         """
         self._config, self._plans_memory, self._with_validation = config, level == 1, with_validation
-        soc = "Ascend910B1" if config.model.compute_dtype == "bfloat16" else "Ascend910A"
+        soc = soc_for(config.model.compute_dtype)
         # Each fork sets its own rank.
         environment = simulated_environment(0, config.parallel.num_devices, level, soc)
         environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR + (_LARGE_PAGES if self._plans_memory else ""))

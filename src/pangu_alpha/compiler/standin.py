@@ -65,6 +65,11 @@ _OPERATOR_SUPPORT = (
 """What the operators' library has besides the operators themselves."""
 
 
+def soc_for(compute_dtype: str) -> str:
+    """The oldest chip that computes in a type, as MindSpore calls it."""
+    return "Ascend910B1" if compute_dtype == "bfloat16" else "Ascend910A"
+
+
 def simulated_environment(
     rank: int, num_ranks: int, level: Level, soc: str = "Ascend910A", has_memory: bool = False
 ) -> dict[str, str]:

